@@ -16,7 +16,7 @@ from bench.backends import base
 from bench.lowering import artifact
 from bench.model.divergence import MARK, VALUES
 from bench.model.seam import Stage
-from bench.model.sensitivity import Question
+from bench.model.sensitivity import ACCURACY, Question
 from bench.model.suite import Case
 from tests.backends import network_kit
 from tests.backends.kit import Bench, cosine
@@ -159,16 +159,19 @@ class TestMade:
         folder = made(here, source, of, ranges)
         assert kernel(folder).shape == (4, 4, 4, 4)
         assert tensors.read(folder / artifact.WEIGHTS)["up.weight_scale"].shape == (4,)
+
+        def both(stage: Stage) -> list[Path]:
+            """What is made by the key of a stage, and by one without the option."""
+            plain = {name: value for name, value in stage.key.items() if name not in DENSE}
+            return [made(here, msgspec.structs.replace(stage, key=key), of, ranges) for key in (stage.key, plain)]
+
         (quantized,) = (stage for stage in FX.stages(of) if stage.name == "quantized_reference")
-        outputs, grouped = (
-            tensors.read(made(here, msgspec.structs.replace(quantized, key=key), of, ranges) / tensors.OUTPUTS)
-            for key in (quantized.key, {name: value for name, value in quantized.key.items() if value != "dense"})
-        )
+        outputs, grouped = (tensors.read(folder / tensors.OUTPUTS) for folder in both(quantized))
         (name,) = outputs
         assert cosine(outputs[name], grouped[name]) > 0.999
         assert not np.array_equal(outputs[name], grouped[name])  # the groups' one scale for all channels rounds coarser
-        examined = FX.placement(of)[-1]
-        assert (made(here, examined, of, ranges) / "placement.json").is_file()
+        cost, coarser = ((folder / ACCURACY).read_text() for folder in both(FX.accuracy(of, Question(samples=4))[-1]))
+        assert cost != coarser
 
     def test_engines_of_parts_have_it_too(self, here: Bench) -> None:
         of = case(here, options=DENSE | {"fallback": "torch", "min_block_size": 1})

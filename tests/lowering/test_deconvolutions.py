@@ -87,6 +87,10 @@ def _also_returned(x: Any, weight: Any) -> Any:
     return UP[1](x, weight, groups=4), weight
 
 
+def _its_own_input(x: Any, weight: Any) -> Any:
+    return UP[1](x, weight, groups=2), UP[1](weight, weight, groups=2)
+
+
 SHARED = {
     "by two of the same groups": (_twice, [(1, "weight.0"), (1, "weight.0")], (4, 1, 2, 2)),
     "by two of other groups": (
@@ -94,6 +98,7 @@ SHARED = {
     ),
     "with a convolution": (_also_forward, [(1, "weight.0_of_4_groups"), (4, "weight.0")], (4, 1, 2, 2)),
     "with another op": (_also_read, [(1, "weight.0_of_4_groups")], (4, 1, 2, 2)),
+    "with its own input": (_its_own_input, [(1, "weight.0_of_2_groups")] * 2, (4, 4, 2, 2)),
     "with the caller": (_also_returned, [(1, "weight.0_of_4_groups")], (4, 1, 2, 2)),
 }  # fmt: skip
 
@@ -106,6 +111,7 @@ def test_a_kernel_that_is_shared_stays_for_others(name: str) -> None:
     after = deconvolutions.make_dense(before)
     assert convolutions(after) == expected
     assert ("weight.0" in edit.tensors(after)) == (name != "by two of other groups")
+    assert len([node for node in after.graph.nodes if node.op == "get_attr"]) == len(edit.tensors(after))
     assert_same(after, before, x)
     assert_same(before, graph_of(function, [x], [weight]), x)  # the pass left its argument alone
 
