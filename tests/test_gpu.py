@@ -82,7 +82,8 @@ models:
   ahead: {<<: *model, factory: "streams.py:Ahead"}
   waits: {<<: *model, factory: "streams.py:Waits"}
   default: {<<: *model, factory: "streams.py:Default"}
-matrix: {model: [lost, joined, ahead, waits, default], backend: eager, precision: tf32}
+  between: {<<: *model, factory: "streams.py:Between"}
+matrix: {model: [lost, joined, ahead, waits, default, between], backend: eager, precision: tf32}
 measure: {replicates: 1, max_time: 1s}
 """
 STREAMS_ZOO = """\
@@ -119,12 +120,14 @@ class Ahead(Joined):
 class Default(torch.nn.Module):
     def forward(self, x):
         if not x.is_cuda:
-            return x * 2 + 1
-        y = x * 2
+            return x + 1
         with torch.cuda.stream(torch.cuda.default_stream()):  # as an operator that launches without a stream
             torch.cuda._sleep(CYCLES)
-            z = y + 1
-        return z * 1
+            return x + 1
+
+class Between(Default):
+    def forward(self, x):
+        return super().forward(x * 2) * 3
 
 class Waits(torch.nn.Module):
     def forward(self, x):
@@ -230,7 +233,7 @@ def test_work_on_other_streams_counts_or_is_refused_and_a_call_that_waits_is_let
     assert lost.kind == "Unsupported"
     assert "after the call's stream has ended" in lost.message
     assert "wait_stream" in lost.hint
-    for name in ("joined", "default"):
+    for name in ("joined", "default", "between"):
         assert found[name].failure is None
         assert found[name].accuracy.ok
         (held,) = [m for m in found[name].measurements if m.boundary == "gpu"]

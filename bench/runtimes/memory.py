@@ -113,14 +113,9 @@ def fill(ptr: int, nbytes: int, byte: int, device: str) -> None:
         cuda("cudaDeviceSynchronize")
 
 
-def new_stream(*, ordered_with_default: bool = False) -> int:
-    """The raw handle of a new CUDA stream.
-
-    ``ordered_with_default`` keeps its work and that of the legacy default stream in the order of their issue.
-    """
-    runtime = runtime_api()
-    flags = runtime.cudaStreamDefault if ordered_with_default else runtime.cudaStreamNonBlocking
-    return int(cuda("cudaStreamCreateWithFlags", flags))
+def new_stream() -> int:
+    """The raw handle of a new CUDA stream that does not wait for the default one."""
+    return int(cuda("cudaStreamCreateWithFlags", runtime_api().cudaStreamNonBlocking))
 
 
 def cuda(function: str, *arguments: Any) -> Any:

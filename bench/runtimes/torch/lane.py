@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,6 @@ from bench.errors import CaseError, Unsupported
 from bench.model.lanes import Buffer
 from bench.model.seam import Context
 from bench.model.suite import Case
-from bench.runtimes import memory as device_memory
 from bench.runtimes.torch import errors, memory, models
 from bench.runtimes.torch.options import TorchOptions
 from bench.runtimes.torch.outputs import flatten_outputs
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import torch
 
 Run = Callable[[dict[str, "torch.Tensor"]], Any]
+# torch.cuda.Stream, on which graphs are captured, gives 32 streams in turn, for every further one an old one.
+_STREAMS = 32
 # TorchScript profiles the first call and compiles in the second; cuDNN and cuBLAS choose kernels in the first.
 _CALLS_BEFORE_CAPTURE = 3
 # What torch says where a model computes gradients in its forward and they are switched off.
@@ -56,10 +58,10 @@ class TorchLane:
         import torch
 
         device = next((tensor.device for tensor in inputs.values()), torch.device("cpu"))
-        self._on: Any = _new_stream(device) if device.type == "cuda" else None
-        self.stream: int | None = self._on.cuda_stream if self._on is not None else None
-        if self._on is not None:
-            torch.cuda.synchronize(device)  # the inputs were copied, and the model loaded, on another stream
+        self._on: Any = None
+        self.stream: int | None = None
+        if device.type == "cuda":
+            self._use(torch.cuda.Stream(device) if fixed_outputs else _ordered_stream(device))
         self._set_stream = torch.cuda.set_stream
         self._modes: list[Any] = [torch.enable_grad(), torch.no_grad(), torch.inference_mode()]
         self._mode = self._modes.pop()
@@ -73,6 +75,13 @@ class TorchLane:
         self._program = program
         self._fixed_outputs = fixed_outputs
         self._returned_again: set[int] = set()
+
+    def _use(self, stream: Any) -> None:
+        import torch
+
+        self._on = stream
+        self.stream = stream.cuda_stream
+        torch.cuda.synchronize(stream.device)  # the inputs were copied, and the model loaded, on another stream
 
     def call(self) -> None:
         """One inference; on CUDA it is only issued."""
@@ -91,9 +100,14 @@ class TorchLane:
             self.call()
 
     def capture(self) -> None:
-        """Record the call into a CUDA graph, which later calls replay. Unsupported if it cannot be captured."""
+        """Record the call into a CUDA graph, which later calls replay. Unsupported if it cannot be captured.
+
+        On a stream of torch's own: torch 2.12 and 2.13 use the default stream within a capture, which fails where the
+        captured stream is ordered with it.
+        """
         import torch
 
+        self._use(torch.cuda.Stream(self._on.device))
         for _ in range(_CALLS_BEFORE_CAPTURE - 1):
             self.call()
         self._observe_outputs()
@@ -235,7 +249,7 @@ class TorchPrepared:
         self.captures_graphs = captures_graphs
         self._runs_modules = runs_modules and not case.cuda_graph
         # Inductor's graphs write every call's outputs to the same memory, so two lanes would share it.
-        self.max_lanes: int | None = 1 if captures_graphs else None
+        self.max_lanes: int | None = 1 if captures_graphs else _STREAMS if case.cuda_graph else None
         self._case = case
         self._options = options
         self._context = context
@@ -301,18 +315,20 @@ class TorchPrepared:
         self._more = dict
 
 
-def _new_stream(device: torch.device) -> Any:
-    """A stream in order with the default one, unlike torch.cuda.Stream's.
+def _ordered_stream(device: torch.device) -> Any:
+    """A stream whose work and that of the default stream are in the order of their issue, unlike torch.cuda.Stream's.
 
     Some operators launch on the default stream whatever the current one is (deform_conv2d of torchvision 0.26, many an
-    extension): here they find what was computed before, and the events around a call have them between them. A
-    capture, which would miss them, fails. As torch does with its own, the stream is kept: the caching allocator
-    knows memory by it.
+    extension): here they find what was computed before, and the events around a call have them between them. As torch
+    does with its own, the stream is kept until the process ends: the caching allocator knows memory by it.
     """
     import torch
 
-    device_memory.cuda("cudaSetDevice", device.index or 0)
-    return torch.cuda.ExternalStream(device_memory.new_stream(ordered_with_default=True), device)
+    handle = ctypes.c_void_p()
+    runtime: Any = torch.cuda.cudart()
+    with torch.cuda.device(device):
+        torch.cuda.check_error(runtime.cudaStreamCreate(ctypes.addressof(handle)))
+    return torch.cuda.ExternalStream(handle.value, device)
 
 
 def _raise_closed(inputs: Any) -> Any:

@@ -17,7 +17,8 @@ from bench.backends import base
 from bench.errors import ModelError, OutOfMemory, SuiteError, Unavailable, Unsupported
 from bench.model.suite import Case, Input, Range
 from bench.runtimes import shapes
-from bench.runtimes.torch import caches, errors, factories, session
+from bench.runtimes.torch import caches, errors, factories, lane, session
+from bench.runtimes.torch.options import TorchOptions
 from bench.runtimes.torch.outputs import flatten_outputs
 from tests.backends.kit import Bench
 
@@ -223,6 +224,13 @@ def test_poison_spares_an_output_that_the_model_keeps(bench: Bench, backend: str
             wanted, True
         )
     assert poisoned == [name for name in wanted if name not in ("grid", "scale")]
+
+
+def test_lanes_with_graphs_are_no_more_than_torch_has_streams_for(bench: Bench) -> None:
+    plain = bench.case("eager")
+    for case, most in ((plain, None), (msgspec.structs.replace(plain, cuda_graph=True), 32)):
+        context = msgspec.structs.replace(bench.context(case), device="cuda:0")
+        assert lane.TorchPrepared(case, TorchOptions(), context, lambda inputs: None).max_lanes == most
 
 
 def test_a_missing_half_precision_kernel_is_unsupported(bench: Bench) -> None:
