@@ -88,7 +88,7 @@ def explain(verdict: Accuracy, own: Changes, reference: Changes) -> Accuracy:
     if verdict.ok or not (own or reference):
         return verdict
     state, outputs = own.state or reference.state, own.outputs or reference.outputs
-    cause = f"it keeps state ({_few(state)})" if state else "it draws random numbers or keeps state"
+    cause = f"it keeps state ({_few(state)})" if state else "it draws random numbers, keeps state or has a race"
     if own.outputs and not reference:
         why = f"the backend's outputs change from call to call ({_few(outputs)}), those of the reference do not"
     elif outputs:

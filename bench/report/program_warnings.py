@@ -52,7 +52,7 @@ def _outputs_change(f: Figures) -> Advice:
     shares = [f"{name!r} by {format_span(part, _share)}" for name, part in f["outputs"].items()]
     whose = "two calls" if f["by"] == "program" else "two calls of the model that made the reference"
     text = f"{whose} on equal inputs return other values ({_with_more(shares, f['more'])})"
-    hint = "a factory without dropout or noise in forward, and without state from call to call"
+    hint = "a factory without dropout or noise in forward, without state, and whose kernels wait for their inputs"
     return Advice(f"{text}: neither ratio nor rank", hint)
 
 

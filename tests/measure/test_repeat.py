@@ -69,7 +69,11 @@ def test_the_program_is_named_before_the_reference() -> None:
 @pytest.mark.parametrize(
     ("own", "reference", "why"),
     [
-        (NOISE, NOISE, "the model's outputs change from call to call ('y'), as it draws random numbers or keeps state"),
+        (
+            NOISE,
+            NOISE,
+            "the model's outputs change from call to call ('y'), as it draws random numbers, keeps state or",
+        ),
         (Changes(), NOISE, "the model's outputs change from call to call ('y'), as it draws random numbers"),
         (NOISE, STEP, "the model's outputs change from call to call ('y'), as it keeps state (step): they have no"),
         (Changes(), STEP, "the model changes its state from call to call (step): only its first call has a reference"),

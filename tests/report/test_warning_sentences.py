@@ -100,7 +100,7 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
     (
         "OutputsChange", {"outputs": {"y": 1.0}, "more": 4, "by": "reference"},
         "two calls of the model that made the reference on equal inputs return other values ('y' by 100% and 4 more)",
-        "without state from call to call",
+        "whose kernels wait for their inputs",
     ),
     (
         "FewerLanes", {"cause": "memory", "lanes": 1, "requested": 2}, "memory had room for 1 of 2 lanes",

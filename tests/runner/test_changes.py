@@ -90,7 +90,7 @@ def test_randomness_is_told_as_the_models(tmp_path: Path, backend: str, name: st
     assert figures["OutputsChange"]["outputs"]["output"] >= least
     assert found.accuracy is not None
     assert (found.accuracy.ok, found.accuracy.varies) == (False, True)
-    assert "as it draws random numbers or keeps state: they have no reference" in found.accuracy.why
+    assert "as it draws random numbers, keeps state or has a race: they have no reference" in found.accuracy.why
 
 
 def test_batch_norm_in_training_changes_its_statistics(tmp_path: Path) -> None:
