@@ -18,14 +18,15 @@ _MOST_PLACES = 3
 
 
 def warnings(report: Mapping[str, Any], case: Case) -> tuple[Warning, ...]:
-    """``GraphsByBackend``, ``GraphsSkipped``, ``GraphBreaks``, ``Recompiled``, ``LoggedErrors``, ``TracerWarning`` and
-    ``ExporterWarning`` from a fairness report.
+    """``GraphsByBackend``, ``GraphsSkipped``, ``GraphBreaks``, ``Recompiled``, ``LoggedErrors``, ``NotDense``,
+    ``TracerWarning`` and ``ExporterWarning`` from a fairness report.
 
     The keys read are ``graph_capture``, ``graphs_skipped``, ``graph_breaks``, ``recompiles``, and for the reasons
     ``skip_reasons``, ``break_reasons``, ``recompile_reasons``; ``recompile_limit`` says that the compiler gave up;
     ``export_warnings`` are what tracers and exporters warned of, each with ``kind``, ``text``, ``place`` and ``count``;
-    ``engine.errors`` is what a runtime wrote to its log as errors though its calls succeeded. A backend without one of
-    them has nothing to warn of there.
+    ``engine.errors`` is what a runtime wrote to its log as errors though its calls succeeded; ``deconvolutions`` counts
+    transposed convolutions that are ``in_groups`` in the model, and how many of them are ``dense``. A backend without
+    one of them has nothing to warn of there.
     """
     warnings = []
     if report.get("graph_capture") == "backend" and not case.cuda_graph:
@@ -38,6 +39,9 @@ def warnings(report: Mapping[str, Any], case: Case) -> tuple[Warning, ...]:
             warnings.append(Warning(kind=kind, figures=figures))
     if errors := report.get("engine", {}).get("errors", ()):
         warnings.append(Warning(kind="LoggedErrors", figures={"errors": list(errors)}))
+    if (counts := report.get("deconvolutions")) and (not counts["dense"] or counts["dense"] < counts["in_groups"]):
+        figures = {"grouped": counts["in_groups"] - counts["dense"], "reasons": list(counts.get("reasons", ()))}
+        warnings.append(Warning(kind="NotDense", figures=figures | {"in_groups": counts["in_groups"]}))
     return (*warnings, *_export_warnings(report.get("export_warnings", ())))
 
 

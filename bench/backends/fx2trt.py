@@ -39,7 +39,7 @@ class Options(QuantizationOptions, frozen=True, kw_only=True):
     ``program`` is a network program beside the suite that takes the place of the one that is written for the case, e.g.
     one that was edited. With ``fallback: torch`` operators that have no converter stay in PyTorch, and engines of fewer
     than ``min_block_size`` ops with them (default 5); without, they are refused. With ``deconvolutions: dense``
-    transposed convolutions in groups become ones without, whose kernels have zeros between the groups. Those of
+    transposed convolutions in groups that run in an engine get a single group, and zeros in their kernels. Those of
     ``QuantizationOptions`` are of precision int8 alone, the others those of ``tensorrt``. With ``calibrator`` the
     program is that of float32, and TensorRT 8 chooses the scales.
     """
@@ -71,7 +71,10 @@ class Options(QuantizationOptions, frozen=True, kw_only=True):
         if self.program and not self.program.endswith(".py"):
             raise ValueError(f"program: {self.program!r} is no FILE.py")
         if self.program and self.fallback != "none":
-            raise ValueError("program: of fallback: torch no program of yours can take the place")
+            raise ValueError(
+                f"program: {self.program} cannot be used with fallback: torch, where trtbench divides the model and "
+                "writes a program for each part: remove one of the two options"
+            )
         trt_options.check_deconvolutions(self.deconvolutions, self.program)
         if self.min_block_size is not None and self.fallback == "none":
             raise ValueError("min_block_size: needs fallback: torch")
@@ -151,8 +154,14 @@ class Fx2trt(TensorRT):
         return msgspec.structs.replace(super().layers(case), producer="fx2trt")
 
     def values(self, case: Case) -> Stage:
-        """The program, and every tensor of its graph in float32. UsageError at int8 and fp8, which round them."""
+        """The program, and every tensor of its graph in float32. UsageError at int8 and fp8, which round them, and for
+        a program in parts, which is no single network.
+        """
         quantized_file.refuse_values(case)
+        if case.options.get("fallback") == "torch":
+            what = "diverge examines one network of the whole model, and fallback: torch divides the model into parts"
+            fix = "fallback: none, if all operators have a converter (trtbench ops lists those); or --backend tensorrt"
+            raise UsageError(what, where=case.label, fix=fix)
         return artifact.values_stage(case)
 
     def marked_stage(self, case: Case, marks: Sequence[str], on: On) -> Stage:

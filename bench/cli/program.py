@@ -52,7 +52,8 @@ def codegen(arguments: argparse.Namespace) -> int:
     """
     from bench import api
     from bench.errors import BenchError, is_input
-    from bench.report import failures
+    from bench.report import escape, failures
+    from bench.report.warnings import describe
 
     if arguments.device is None:
         arguments.device = "cuda"  # a network is one of a GPU, which need not be here
@@ -68,6 +69,8 @@ def codegen(arguments: argparse.Namespace) -> int:
         failure = result.failure
         if failure is None:
             output.say(f"{result.folder}/program.py")
+            for text, hint in map(describe, result.warnings):
+                output.complain(f"trtbench: note: {escape.line(result.case.label)}: {escape.line(text)}\n  {hint}")
             continue
         output.complain(output.error(BenchError(failures.reason(failure), where=result.case.label, fix=failure.hint)))
         code = max(code, 2 if is_input(failure.kind) else 1)

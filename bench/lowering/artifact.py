@@ -38,8 +38,9 @@ _TRACED = "the backend tensorrt, whose exporter traces one path; or torch.where 
 
 class Manifest(msgspec.Struct, frozen=True):
     """Stored beside a program: how many nodes it was written from, the warnings of torch.export, and of a program in
-    parts the names of its engines, and counts (see ``partition.Division.facts``). Of one at int8 who quantized it, by
-    which observer and samples, and where its Q/DQ stand.
+    parts the names of its engines. ``facts`` are counts: see ``partition.Division.facts``, and for a program with
+    ``deconvolutions: dense`` ``deconvolutions.count``. Of one at int8 who quantized it, by which observer and samples,
+    and where its Q/DQ stand.
     """
 
     ops: int
@@ -211,24 +212,27 @@ def produce(
         Unsupported: torch.export cannot take the model, or it has operators or arguments without a converter.
     """
     from bench.lowering import codegen, normalise, split
+    from bench.lowering.passes import deconvolutions
     from bench.lowering.quantize import examination, widening
 
     min_block_size, placed = key.get("min_block_size"), key.get("placement", "fx")
     in_parts = min_block_size is not None
     with lowered_graph(case, context, key, in_parts=in_parts) as (graph, names, warnings), context.phase("lower"):
+        facts = {name: graph.meta[name] for name in (deconvolutions.FACT,) if name in graph.meta}
         if case.precision in QUANTIZED:
             ranges = quantization.read(context.artifacts[quantization.STAGE], case)
             graph = widening.widen(examination.quantized(graph, ranges, placed, key.get("floating", ())))
-        about: dict[str, Any] = {
-            "title": _title(case), "precision": case.precision, "profile": shapes.profile(case)
-        }  # fmt: skip
-        parts = split.generate(graph, names, **about, min_block_size=min_block_size or 1) if in_parts else None
+        title = "\n\n".join([_title(case), *map(deconvolutions.about, facts.values())])
+        about: dict[str, Any] = {"title": title, "precision": case.precision, "profile": shapes.profile(case)}
+        if in_parts:
+            about |= {"min_block_size": min_block_size, "dense_deconvolutions": has_dense_deconvolutions(key)}
+        parts = split.generate(graph, names, **about) if in_parts else None
         program = parts or codegen.generate(graph, names, **about)
         program.write(out)
         if also is not None and isinstance(program, codegen.Program):
             also(graph, program, names)
         ops = sum(1 for node in graph.graph.nodes if normalise.op_name(node))
-        engines, facts = (tuple(parts.engines), parts.facts) if parts else ((), {})
+        engines, facts = (tuple(parts.engines), parts.facts) if parts else ((), facts)
         about_scales: dict[str, Any] = {}
         if case.precision in QUANTIZED:
             about_scales = quantization.facts(context.artifacts[quantization.STAGE]) | {"placement": placed}
@@ -241,7 +245,8 @@ def lowered_graph(
 ) -> Iterator[tuple[torch.fx.GraphModule, tuple[str, ...], tuple[ExportWarning, ...]]]:
     """The graph of a case's model after all passes, the names of its outputs, and the warnings of torch.export.
 
-    Of a case at int8 in float32, at fp8 in float16; with dense deconvolutions if the ``key`` of the stage has them.
+    Of a case at int8 in float32, at fp8 in float16; with dense deconvolutions if the ``key`` of the stage has them,
+    unless it is ``in_parts``: what stays in PyTorch keeps its groups.
     Phases: import, load, export, lower. Raises what ``produce`` does.
     """
     from bench.lowering import lower, normalise
@@ -276,7 +281,7 @@ def lowered_graph(
         with context.phase("lower"), torch.no_grad():
             graph = lower.run_passes(
                 normalise.normalise(exported, tuple(example), below="model.", keep_unsupported=in_parts),
-                has_dense_deconvolutions(key or {}),
+                has_dense_deconvolutions(key or {}) and not in_parts,
             )
             if case.dynamic:
                 trial = exports.Trial(case, TorchOptions(), on_cpu, module, names)

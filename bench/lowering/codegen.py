@@ -47,7 +47,7 @@ class Program(NamedTuple):
 def generate(
     module: torch.fx.GraphModule, outputs: Sequence[str], *, title: str, precision: str, profile: Profile | None = None
 ) -> Program:
-    """The program of a graph, whose outputs have the names ``outputs``; ``title`` is the first line of its docstring.
+    """The program of a graph, whose outputs have the names ``outputs``; ``title`` begins its docstring.
 
     Raises:
         Unsupported: a converter does not take the arguments of a node (all such nodes are named), or a weight is NaN.
@@ -57,7 +57,9 @@ def generate(
     values, refused = _walk(module, writer, weights)
     if refused:
         raise Unsupported(
-            "; ".join(dict.fromkeys(refused.values())), fix="docs/fx2trt.md shows how to write a converter"
+            "; ".join(dict.fromkeys(refused.values())),
+            fix="{name: fx2trt, fallback: torch} leaves such operators to PyTorch (not at int8 or fp8); or change "
+            "these arguments in the model",
         )
     return _program(module, writer, values, outputs, title, precision, profile or {})
 

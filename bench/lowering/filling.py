@@ -88,6 +88,8 @@ def fill(
     if manifest.is_file():
         about = artifact.read_manifest(folder)
         fields |= {"export_warnings": about.warnings, **({"calibration": q} if (q := about.quantization) else {})}
+        if not source:  # a program of the user's may have other layers than when its manifest was written
+            fields["deconvolutions"] = about.facts.get("deconvolutions", {})
     return networks.Network(
         network=network,
         inputs={name: name for name in case.inputs if name in inputs},

@@ -64,10 +64,20 @@ def lower_in_parts(
     profile: codegen.Profile | None = None,
     below: str = "",
     min_block_size: int = 5,
+    dense_deconvolutions: bool = False,
 ) -> split.Parts:
-    """The same as a program in parts: what has no converter stays in PyTorch (see ``partition.divide``)."""
+    """The same as a program in parts: what has no converter stays in PyTorch (see ``partition.divide``).
+
+    ``dense_deconvolutions`` are those of the engines.
+    """
     program = normalise.export(module, tuple(example.values()), dims)
     graph = run_passes(normalise.normalise(program, tuple(example), below=below, keep_unsupported=True))
     return split.generate(
-        graph, outputs, title=title, precision=precision, profile=profile, min_block_size=min_block_size
+        graph,
+        outputs,
+        title=title,
+        precision=precision,
+        profile=profile,
+        min_block_size=min_block_size,
+        dense_deconvolutions=dense_deconvolutions,
     )

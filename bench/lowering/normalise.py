@@ -140,7 +140,8 @@ def check_supported(program: Any, below: str = "") -> None:
         texts.append(f"{name} ({modules.total()}x in {shown})")
     raise Unsupported(
         f"no converter for {len(places)} operator{'s' * (len(places) > 1)}: {'; '.join(texts)}",
-        fix="trtbench ops lists those that have one; docs/fx2trt.md shows how to write one; or the backend tensorrt",
+        fix="{name: fx2trt, fallback: torch} leaves them to PyTorch (not at int8 or fp8); trtbench ops lists those "
+        "that have one, docs/fx2trt.md shows how to write one; or the backend tensorrt",
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench.errors import Unsupported
 from bench.lowering import codegen, exported_weights, normalise, remainder, source_text
 from bench.lowering.partition import Block, divide, is_size, symbols
-from bench.lowering.passes import edit
+from bench.lowering.passes import deconvolutions, edit
 from bench.lowering.sizes import Size, size_of, static
 
 if TYPE_CHECKING:
@@ -38,14 +38,20 @@ class Parts(NamedTuple):
 
 def generate(
     module: torch.fx.GraphModule, outputs: Sequence[str], *, title: str, precision: str,
-    profile: codegen.Profile | None = None, min_block_size: int = 5,
+    profile: codegen.Profile | None = None, min_block_size: int = 5, dense_deconvolutions: bool = False,
 ) -> Parts:  # fmt: skip
     """The parts of a graph in which operators without a converter were kept.
+
+    With ``dense_deconvolutions`` those of the engines are made dense, and what stays in PyTorch is as it was.
 
     Raises:
         Unsupported: no engine is left, a weight is NaN, or an argument of an operator cannot be written as source.
     """
     division = divide(module, min_block_size)
+    facts = division.facts()
+    if dense_deconvolutions:
+        facts[deconvolutions.FACT] = deconvolutions.count(module, division.reasons)
+        title += f"\n\n{deconvolutions.about(facts[deconvolutions.FACT])}"
     weights: dict[str, torch.Tensor] = {}
     functions, engines = [], {}
     points = _points(module, profile or {})
@@ -53,7 +59,7 @@ def generate(
     for index, block in enumerate(blocks):
         if block.is_engine:
             about = f"{block.name} of: {title}"
-            blocks[index], engines[block.name] = _engine(module, block, about, precision, points)
+            blocks[index], engines[block.name] = _engine(module, block, about, precision, points, dense_deconvolutions)
         else:
             functions.append(remainder.function(block, weights, lambda node: module.get_buffer(str(node.target))))
     forward = _forward(module, blocks, outputs, weights)
@@ -71,19 +77,20 @@ def generate(
         main=codegen.between(Path(__file__).with_name("split_standalone.py").read_text()),
     )  # fmt: skip
     stored = {name: value.detach().clone().contiguous() for name, value in weights.items()}
-    return Parts(source, stored, engines, division.facts())
+    return Parts(source, stored, engines, facts)
 
 
 def _engine(
-    module: torch.fx.GraphModule, block: Block, title: str, precision: str, points: Sequence[Mapping[Any, int]]
-) -> tuple[Block, codegen.Program]:
+    module: torch.fx.GraphModule, block: Block, title: str, precision: str, points: Sequence[Mapping[Any, int]],
+    dense_deconvolutions: bool,
+) -> tuple[Block, codegen.Program]:  # fmt: skip
     """The network program of a block, and the block with inputs that are there for their sizes alone."""
 
     def program(of: Block) -> codegen.Program:
-        profile = _profile(of, points)
-        return codegen.generate(
-            _graph(module, of), _names(of.outputs), title=title, precision=precision, profile=profile
-        )
+        graph, profile = _graph(module, of), _profile(of, points)
+        if dense_deconvolutions:
+            graph = deconvolutions.make_dense(graph)
+        return codegen.generate(graph, _names(of.outputs), title=title, precision=precision, profile=profile)
 
     try:
         return block, program(block)

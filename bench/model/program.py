@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.model.data import Data
-from bench.model.run import Failure
+from bench.model.run import Failure, Warning
 from bench.model.suite import Case
 
 
@@ -20,8 +20,9 @@ class SupportedOp(Data, frozen=True, kw_only=True):
 
 
 class NetworkProgram(Data, frozen=True, kw_only=True):
-    """The program of a case: the folder that it lies in, or why there is none."""
+    """The program of a case: the folder that it lies in and what to know of it, or why there is none."""
 
     case: Case
     folder: str = ""
+    warnings: tuple[Warning, ...] = ()
     failure: Failure | None = None

@@ -70,6 +70,17 @@ def _logged_errors(f: Figures) -> Advice:
     return Advice(text, "read them: the engine may not do what was requested")
 
 
+def _not_dense(f: Figures) -> Advice:
+    if not f["in_groups"]:
+        text = "deconvolutions: dense changed nothing: the model has no grouped transposed convolutions"
+    else:
+        of = f"{number(f['grouped'])} of {number(f['in_groups'])} grouped transposed convolutions"
+        text = f"deconvolutions: dense left {of} unchanged{because(f['reasons'])}"
+    if f["grouped"] == f["in_groups"]:
+        return Advice(text, "leave the option out: the program is the same without it")
+    return Advice(text, "compare the row as one of a program that is dense in part")
+
+
 def _said(f: Figures) -> str:
     """The first text of a tracer's or exporter's warnings, and where."""
     text = str(f["text"])
@@ -194,6 +205,7 @@ SENTENCES: dict[str, Sentence] = {
     "MetricNotRehearsed": _metric_not_rehearsed,
     "NoQuantizedReference": _no_quantized_reference,
     "NotAsQuantized": _not_as_quantized,
+    "NotDense": _not_dense,
     "OutputsChange": _outputs_change,
     "Recompiled": _recompiled,
     "StateChanges": _state_changes,

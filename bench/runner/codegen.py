@@ -15,12 +15,13 @@ from typing import NamedTuple
 
 import msgspec
 
+from bench.analysis import fairness
 from bench.backends import base
 from bench.errors import UsageError
 from bench.model.abilities import WritesPrograms
 from bench.model.data import digest
 from bench.model.program import NetworkProgram
-from bench.model.run import Failure
+from bench.model.run import Failure, Warning
 from bench.model.seam import Stage
 from bench.model.suite import Case
 from bench.runner import functions, rounds, run
@@ -29,9 +30,9 @@ from bench.runner.request import Request
 from bench.suite import plan
 from bench.system import scratch
 
-PROGRAM = "program.py"
+PROGRAM, _MANIFEST = "program.py", "manifest.json"
 _PART = f".{PROGRAM}."
-_WRITTEN = (PROGRAM, "weights.safetensors", "manifest.json", "engine_*")  # a folder for each engine of several
+_WRITTEN = (PROGRAM, "weights.safetensors", _MANIFEST, "engine_*")  # a folder for each engine of several
 _ELSEWHERE = "name another folder"
 _MODULES = "eager"  # the backend whose packages are all that a program is written with
 
@@ -88,7 +89,13 @@ def _write_all(
             _copy(Path(ready.folders[stages[-1].name]), folder)
         except OSError as error:
             raise UsageError(f"{folder} cannot be written: {error.strerror}", where="out", fix=_ELSEWHERE) from error
-        yield NetworkProgram(case=original, folder=str(folder))
+        yield NetworkProgram(case=original, folder=str(folder), warnings=_warnings(original, folder))
+
+
+def _warnings(case: Case, folder: Path) -> tuple[Warning, ...]:
+    """What a run of the case would warn of, from the facts beside its program."""
+    manifest = msgspec.json.decode((folder / _MANIFEST).read_bytes())
+    return fairness.warnings(manifest["facts"], case)
 
 
 def _rounds(programs: Sequence[_Program]) -> list[dict[str, _Program]]:

@@ -32,6 +32,11 @@ ON = Case(model="m", factory="f:m", inputs={}, backend="b", cuda_graph=True)
             OFF, "Recompiled", ["8 times until the compiler gave up", "uncompiled: n == 0"],
         ),
         ({"engine": {"errors": ["an old", "a new"]}}, ON, "LoggedErrors", ["succeeded: a new (and 1 more)"]),
+        (
+            {"deconvolutions": {"in_groups": 3, "dense": 1, "reasons": ["up: it stays in PyTorch", "out: another"]}},
+            OFF, "NotDense", ["left 2 of 3 grouped transposed", "unchanged: up: it stays in PyTorch (and 1 more)"],
+        ),
+        ({"deconvolutions": {"in_groups": 0, "dense": 0}}, OFF, "NotDense", ["changed nothing: the model has no"]),
         ({"graph_breaks": 1}, OFF, "GraphBreaks", ["once, and Python runs in between"]),
     ],
 )  # fmt: skip
@@ -52,6 +57,7 @@ def test_a_fact_that_a_reader_must_know_is_a_warning_with_what_to_try(
         ({"graph_capture": "none", "graph_breaks": 0, "recompiles": 0, "graphs_skipped": 0, "graphs": 1}, OFF),
         ({"graph_capture": "backend"}, ON),
         ({"graph_capture": "harness"}, ON),
+        ({"deconvolutions": {"in_groups": 2, "dense": 2}}, OFF),
     ],
 )
 def test_what_was_asked_for_is_no_warning(told: dict[str, Any], case: Case) -> None:

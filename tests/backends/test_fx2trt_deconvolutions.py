@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ import pytest
 
 from bench import tensors
 from bench.backends import base
-from bench.lowering import artifact
+from bench.lowering import artifact, filling
 from bench.model.divergence import MARK, VALUES
 from bench.model.seam import Stage
 from bench.model.sensitivity import ACCURACY, Question
@@ -45,7 +46,7 @@ def stages(of: Case) -> dict[str, Stage]:
     result = {stage.name: stage for stage in FX.stages(of)} | {"layers": FX.layers(of)}
     if of.precision == "int8":
         result |= {stage.name: stage for stage in (*FX.placement(of), *FX.accuracy(of, Question()))}
-    if of.precision not in ("int8", "fp8"):
+    if of.precision not in ("int8", "fp8") and "fallback" not in of.options:
         result |= {"values": FX.values(of), "marked": FX.marked_stage(of, (), "engine")}
     return result
 
@@ -83,8 +84,12 @@ def test_tensorrt_rtx_has_the_same_program(bench: Bench) -> None:
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
-    ("fx2trt", {"program": "net.py"}, "deconvolutions: dense is of the program that is written: leave it or program"),
-    ("tensorrt_rtx", {"route": "fx2trt", "program": "net.py"}, "dense is of the program that is written: leave it or"),
+    ("fx2trt", {"program": "net.py"}, "dense cannot change the program in net.py: remove one of the two options; "),
+    (
+        "tensorrt_rtx",
+        {"route": "fx2trt", "program": "net.py"},
+        "dense cannot change the program in net.py: remove one of",
+    ),
     ("tensorrt_rtx", {}, "deconvolutions: dense is of network programs: route: fx2trt"),
     ("tensorrt_rtx", {"network": "zoo.py:build"}, "deconvolutions: dense is of network programs: route: fx2trt"),
     ("fx2trt", {"deconvolutions": "sparse"}, "Invalid enum value 'sparse'"),
@@ -102,7 +107,7 @@ def test_a_refusal_names_the_line_of_the_suite(trtbench: Trtbench, suite_of: Cal
     suite = suite_of(backend="{name: fx2trt, program: net.py, deconvolutions: dense}")
     assert trtbench("run", suite, "--device", "cuda") == 2
     assert "suite.yaml:5: options of fx2trt:" in trtbench.err
-    assert "deconvolutions: dense is of the program that is written" in " ".join(trtbench.err.split())
+    assert "deconvolutions: dense cannot change the program in net.py: remove one of" in " ".join(trtbench.err.split())
     suite = suite_of(backend="{name: fx2trt, deconvolutions: densely}")
     assert trtbench("list", suite, "--device", "cuda") == 2
     assert "unknown value 'densely' of the option 'deconvolutions' of fx2trt. Did you mean 'dense'?" in trtbench.err
@@ -125,6 +130,10 @@ def kernel(folder: Path) -> tensors.Array:
     return tensors.read(folder / artifact.WEIGHTS)["up.weight"]
 
 
+def facts(folder: Path) -> dict[str, Any]:
+    return artifact.read_manifest(folder).facts
+
+
 class TestMade:
     """What PyTorch makes of a case that has the option."""
 
@@ -137,7 +146,36 @@ class TestMade:
         assert trtbench("codegen", suite, "--out", tmp_path / "out") == 0, trtbench.err
         dense, grouped = (tmp_path / "out" / f"net-fx2trt{each}-fp32-batch-2" for each in ("-deconvolutions-dense", ""))
         assert kernel(dense).shape == (4, 4, 4, 4)
+        assert facts(dense) == {"deconvolutions": {"in_groups": 1, "dense": 1}}
+        lines = (dense / artifact.SOURCE).read_text().splitlines()
+        assert (
+            "deconvolutions: dense: 1 of 1 grouped transposed convolutions of the model have a single group." in lines
+        )
+        assert facts(grouped) == {}
+        assert "deconvolutions: dense" not in (grouped / artifact.SOURCE).read_text()
+        assert "note" not in trtbench.err
         assert "num_groups = (2, 2), (1, 1), 4" in (grouped / artifact.SOURCE).read_text()
+
+    def test_codegen_says_where_nothing_becomes_dense(
+        self, trtbench: Trtbench, suite_of: Callable[..., Path], tmp_path: Path
+    ) -> None:
+        suite = suite_of("zoo.py:net", backend="{name: fx2trt, deconvolutions: dense}")
+        assert trtbench("codegen", suite, "--out", tmp_path / "out") == 0, trtbench.err
+        assert "note: net/fx2trt[deconvolutions=dense]/fp32/batch=2: deconvolutions: dense changed" in trtbench.err
+        assert facts(tmp_path / "out") == {"deconvolutions": {"in_groups": 0, "dense": 0}}
+
+    def test_the_record_of_an_engine_has_the_counts_of_its_program(self, here: Bench) -> None:
+        import torch
+
+        from bench.lowering import oracle
+
+        of = case(here)
+        folder = network_kit.program(here, of)
+        trt = oracle.Module("11.4.0")
+        api: Any = SimpleNamespace(module=trt)
+        for source, expected in (("", {"in_groups": 1, "dense": 1}), ("program.py", None)):
+            network = oracle.Network(trt, {"x": torch.zeros(2, 3, 8, 8)})
+            assert filling.fill(api, network, of, folder, source).fields.get("deconvolutions") == expected
 
     def test_tensors_by_the_oracle_are_those_of_the_graph_and_outputs_those_of_eager(self, here: Bench) -> None:
         """As for ``trtbench diverge``, which gives the worker a case without options, of a backend of PyTorch."""
@@ -175,7 +213,11 @@ class TestMade:
 
     def test_engines_of_parts_have_it_too(self, here: Bench) -> None:
         of = case(here, options=DENSE | {"fallback": "torch", "min_block_size": 1})
-        assert kernel(network_kit.program(here, of) / "engine_0").shape == (4, 4, 4, 4)
+        folder = network_kit.program(here, of)
+        assert kernel(folder / "engine_0").shape == (4, 4, 4, 4)
+        assert facts(folder)["deconvolutions"] == {"in_groups": 1, "dense": 1}
+        for name in (artifact.SOURCE, f"engine_0/{artifact.SOURCE}"):
+            assert "\ndeconvolutions: dense: 1 of 1 grouped transposed" in (folder / name).read_text()
 
     @needs_rtx
     @pytest.mark.parametrize(("precision", "options"), [("fp16", {}), ("int8", {"samples": 4, "observer": "minmax"})])

@@ -15,7 +15,7 @@ import pytest
 
 from bench import tensors
 from bench.backends import base
-from bench.errors import SuiteError, Unavailable, Unsupported
+from bench.errors import SuiteError, Unavailable, Unsupported, UsageError
 from bench.lowering import artifact, parts
 from bench.model.suite import Case, Range
 from bench.runtimes.trt import builder, library
@@ -55,12 +55,22 @@ def case(bench: Bench, **fields: Any) -> Case:
         ({"min_block_size": 3}, "min_block_size: needs fallback: torch"),
         ({"fallback": "none", "min_block_size": 3}, "min_block_size: needs fallback: torch"),
         ({"fallback": "torch", "min_block_size": 0}, "Expected `int` >= 1"),
-        ({"fallback": "torch", "program": "net/program.py"}, "program: of fallback: torch"),
+        (
+            {"fallback": "torch", "program": "net/program.py"},
+            "program: net/program.py cannot be used with fallback: torch",
+        ),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=message):
         msgspec.convert(options, FX.options)
+
+
+def test_diverge_refuses_a_model_in_parts(here: Bench) -> None:
+    with pytest.raises(UsageError, match="examines one network of the whole model, and fallback: torch") as error:
+        FX.values(case(here))
+    assert error.value.where == case(here).label
+    assert "fallback: none" in (error.value.fix or "")
 
 
 def test_a_block_has_five_ops_at_least_unless_the_case_says_otherwise() -> None:

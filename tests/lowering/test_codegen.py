@@ -79,6 +79,7 @@ def test_all_operators_without_a_converter_are_named_with_their_counts_and_modul
         kit.program(Unknown(), kit.example((4, 4)))
     assert "_fft" in caught.value.what
     assert "trtbench ops" in caught.value.fix
+    assert "fallback: torch} leaves them to PyTorch" in caught.value.fix
 
 
 def test_arguments_without_a_layer_are_refused_all_at_once_by_module() -> None:
@@ -87,8 +88,9 @@ def test_arguments_without_a_layer_are_refused_all_at_once_by_module() -> None:
         first=nn.MaxPool2d(2, dilation=2),
         second=nn.AdaptiveAvgPool2d(5),
     )
-    with pytest.raises(Unsupported, match=r"first: max pooling with .*\(modules\.py:\d+\); second: adaptive"):
+    with pytest.raises(Unsupported, match=r"first: max pooling with .*\(modules\.py:\d+\); second: adaptive") as caught:
         kit.program(both, kit.example((1, 2, 12, 12)))
+    assert "fallback: torch} leaves such operators to PyTorch" in caught.value.fix
 
 
 def test_a_weight_that_is_nan_is_named() -> None:

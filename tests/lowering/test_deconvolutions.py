@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
-from bench.lowering import lower, normalise  # noqa: E402
+from bench.errors import Unsupported  # noqa: E402
+from bench.lowering import lower, normalise, split  # noqa: E402
 from bench.lowering.passes import deconvolutions, edit  # noqa: E402
 from tests.lowering import kit  # noqa: E402
 from tests.lowering.converters.kit import check, graph_of, program_of  # noqa: E402
@@ -153,7 +154,73 @@ def test_a_kernel_that_would_be_too_large_stays(monkeypatch: pytest.MonkeyPatch)
     before = graph_of(lambda x, w: UP[1](x, w, groups=2), [values("FLOAT", IMAGE, 0)], [weight])
     for most, groups in ((96, 1), (95, 2)):
         monkeypatch.setattr(deconvolutions, "MOST_VALUES", most)
-        assert convolutions(deconvolutions.make_dense(before)) == [(groups, "weight.0")]
+        after = deconvolutions.make_dense(before)
+        assert convolutions(after) == [(groups, "weight.0")]
+        assert after.meta[deconvolutions.FACT]["dense"] == 2 - groups
+    assert after.meta[deconvolutions.FACT] == {
+        "in_groups": 1,
+        "dense": 0,
+        "reasons": ["the model itself: its dense kernel would have 96 values, more than 95"],
+    }
+
+
+def test_what_keeps_its_groups_is_counted_with_the_reason() -> None:
+    def function(x: Any, a: Any, b: Any) -> Any:
+        return UP[1](UP[1](x, a, groups=4) + UP[1](x, a), b * x.mean(), groups=2)
+
+    after = deconvolutions.make_dense(graph_of(function, [values("FLOAT", IMAGE, 0)], _kernels((4, 1), (4, 2))))
+    reasons = ["the model itself: its kernel depends on the inputs"]
+    assert after.meta[deconvolutions.FACT] == {"in_groups": 2, "dense": 1, "reasons": reasons}
+    assert deconvolutions.about(after.meta[deconvolutions.FACT]).startswith("deconvolutions: dense: 1 of 2 grouped")
+
+
+def _kernels(*ends: tuple[int, int]) -> list[Any]:
+    return [values("FLOAT", (*each, 2, 2), seed) for seed, each in enumerate(ends, 1)]
+
+
+def test_what_stays_in_pytorch_keeps_its_groups() -> None:
+    def function(x: Any, weight: Any) -> Any:
+        x = UP[1](x, weight, None, 1, 0, 0, 4).relu()
+        return UP[1](x, weight, None, 2, 0, 1, 4)  # no converter has an output_padding larger than the padding
+
+    graph = graph_of(function, [values("FLOAT", IMAGE, 0)], _kernels((4, 1)))
+    options = {"title": "a test", "precision": "fp32", "min_block_size": 1, "dense_deconvolutions": True}
+    parts = split.generate(graph, ["y"], **options)
+    assert parts.engines["engine_0"].weights["weight.0"].shape == (4, 4, 2, 2)
+    assert "num_groups" not in parts.engines["engine_0"].source
+    assert parts.weights["weight.0"].shape == (4, 1, 2, 2)
+    assert "groups=4" in parts.source
+    assert parts.facts[deconvolutions.FACT] == {
+        "in_groups": 2,
+        "dense": 1,
+        "reasons": ["the model itself: it stays in PyTorch"],
+    }
+    for source in (parts.source, parts.engines["engine_0"].source):
+        assert "\ndeconvolutions: dense: 1 of 2 grouped transposed convolutions" in source
+    assert deconvolutions.FACT not in split.generate(graph, ["y"], **options | {"dense_deconvolutions": False}).facts
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+@pytest.mark.parametrize(("stride", "dilation"), [(2, 2), (3, 2)])
+def test_a_stride_and_a_dilation_together_are_refused(dims: int, stride: int, dilation: int) -> None:
+    x, weight = values("FLOAT", (1, 4, *[5] * dims), 0), values("FLOAT", (4, 1, *[3] * dims), 1)
+    with pytest.raises(Unsupported, match="takes only one of the two above 1") as error:
+        program_of(lambda x, w: UP[dims - 1](x, w, None, stride, 0, 0, 4, dilation), [x], [weight])
+    assert "fallback: torch" in (error.value.fix or "")
+    for alone in ((stride, 1), (1, dilation)):
+        check(lambda x, w, alone=alone: UP[dims - 1](x, w, None, alone[0], 0, 0, 4, alone[1]), x, weights=[weight])
+
+
+def test_they_are_refused_in_different_dimensions_too() -> None:
+    x, weight = values("FLOAT", IMAGE, 0), values("FLOAT", (4, 2, 3, 3), 1)
+    with pytest.raises(Unsupported, match=r"stride \[2, 1\] and dilation \[1, 2\]"):
+        program_of(lambda x, w: UP[1](x, w, None, (2, 1), 0, 0, 1, (1, 2)), [x], [weight])
+
+
+def test_a_dilation_of_a_single_value_is_left_out() -> None:
+    x, weight = values("FLOAT", IMAGE, 0), values("FLOAT", (4, 2, 1, 1), 1)
+    program = check(lambda x, w: UP[1](x, w, None, 2, 0, 0, 1, 2), x, weights=[weight])
+    assert "dilation_nd" not in program.source
 
 
 def _normalised(x: Any, weight: Any, mean: Any, variance: Any, gain: Any, shift: Any) -> Any:

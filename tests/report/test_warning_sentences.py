@@ -299,15 +299,14 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
     ("MetricNotRehearsed", {"metric": "m.py:f", "error": "KeyError: 'y'", "outputs": ["x.tanh"]},
      "m.py:f was not computed: KeyError: 'y'. It was given simulated outputs ('x.tanh'),", "check the function"),
     ("LoggedErrors", {"errors": ["an old", "a new"]}, "calls succeeded: a new (and 1 more)", "read them"),
-    (
-        "TracerWarning",
-        {"warnings": 3, "text": "A Python boolean. It is fixed", "place": "net.py:9", "others": ["net.py:12"]},
-        "the tracer warned 3 times: A Python boolean (net.py:9; and at net.py:12)", "torch.where",
-    ),
-    (
-        "ExporterWarning", {"warnings": 1, "text": "a batch size of 1", "place": "torch/onnx/x.py:4", "others": []},
-        "the exporter warned once: a batch size of 1 (torch/onnx/x.py:4)", "another exporter",
-    ),
+    ("NotDense", {"in_groups": 0, "grouped": 0, "reasons": []}, "dense changed nothing: the model has no", "leave the"),
+    ("NotDense", {"in_groups": 3, "grouped": 1, "reasons": ["up: its kernel depends on the inputs"]},
+     "left 1 of 3 grouped transposed convolutions unchanged: up: its kernel depends on the", "dense in part"),
+    ("TracerWarning",
+     {"warnings": 3, "text": "A Python boolean. It is fixed", "place": "net.py:9", "others": ["net.py:12"]},
+     "the tracer warned 3 times: A Python boolean (net.py:9; and at net.py:12)", "torch.where"),
+    ("ExporterWarning", {"warnings": 1, "text": "a batch size of 1", "place": "torch/onnx/x.py:4", "others": []},
+     "the exporter warned once: a batch size of 1 (torch/onnx/x.py:4)", "another exporter"),
 ]  # fmt: skip
 
 

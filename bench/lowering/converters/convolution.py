@@ -27,6 +27,13 @@ def convolution(
     weight_shape = fixed(weight.shape)
     size = (1,) * lead + weight_shape[2:]
     kernel, offset = _weights(w, weight, bias, lead, kind)
+    steps = _nd(dilation, dims, lead, 1)
+    if transposed:
+        # A dilation of a single value changes nothing, and TensorRT takes none beside a stride.
+        steps = tuple(1 if n == 1 else step for n, step in zip(size, steps, strict=True))
+        if max(stride) > 1 and max(steps) > 1:
+            what = f"stride {list(stride)} and dilation {list(dilation)}"
+            raise w.refuse(f"a transposed convolution with {what}: TensorRT takes only one of the two above 1")
     maps = weight_shape[1] * groups if transposed else weight_shape[0]
     add = w.net.add_deconvolution_nd if transposed else w.net.add_convolution_nd
     layer = add(input, maps, size, kernel, offset)
@@ -39,7 +46,7 @@ def convolution(
         layer.pre_padding, layer.post_padding = pads, after
     else:
         _set(layer, "padding_nd", pads, 0)
-    _set(layer, "dilation_nd", _nd(dilation, dims, lead, 1), 1)
+    _set(layer, "dilation_nd", steps, 1)
     if groups > 1:
         layer.num_groups = groups
     if weight.constant == "":

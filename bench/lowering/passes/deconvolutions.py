@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 from bench.lowering import normalise
 from bench.lowering.passes import edit
@@ -16,25 +16,53 @@ if TYPE_CHECKING:
 # the engine as weights do, and each call reads them, which of 32 MiB takes 10 us at the 3.35 TB/s of an H100.
 MOST_VALUES = 1 << 24
 
+# The key of ``count`` in the facts of a program, and in the ``meta`` of a graph that ``make_dense`` returned.
+FACT = "deconvolutions"
+_MOST_REASONS = 8
+
 
 def make_dense(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
     """Each transposed convolution in groups becomes one in a single group, which computes the same of finite inputs.
 
     The kernel [in, out / groups, ...] becomes [in, out, ...], ``groups`` times as large and with ``groups`` times the
-    arithmetic. It keeps its name, unless something else reads the one in groups. Kernels that are computed stay as they
-    are, and those that would have more than MOST_VALUES values.
+    arithmetic. It keeps its name, unless something else reads the one in groups. Kernels that depend on the inputs stay
+    as they are, and those that would have more than MOST_VALUES values. ``meta`` of the result has the ``count``.
     """
     result = edit.copy_module(module)
-    kernels = {node: kernel for node in result.graph.nodes if (kernel := _kernel(result, node)) is not None}
-    keys = {node: (str(node.kwargs["weight"].target), int(node.kwargs["groups"])) for node in kernels}
+    nodes = [node for node in result.graph.nodes if _is_in_groups(node) and not _obstacle(result, node)]
+    keys = {node: (str(node.kwargs["weight"].target), int(node.kwargs["groups"])) for node in nodes}
     names = {key: _name(result, keys, *key) for key in keys.values()}
+    kernels = {name: result.get_buffer(name) for name, _ in keys.values()}
     dense: dict[tuple[str, int], torch.fx.Node] = {}  # one for all convolutions that share a kernel
     for node, key in keys.items():
         if key not in dense:
             with result.graph.inserting_before(node):
-                dense[key] = edit.constant(result, names[key], on_diagonal(kernels[node], key[1]))
+                dense[key] = edit.constant(result, names[key], on_diagonal(kernels[key[0]], key[1]))
         node.kwargs = node.kwargs | {"weight": dense[key], "groups": 1}
+    result.meta[FACT] = count(module)
     return edit.finish(result)
+
+
+def count(module: torch.fx.GraphModule, in_torch: Collection[torch.fx.Node] = ()) -> dict[str, Any]:
+    """How many transposed convolutions ``in_groups`` a graph has, how many of them ``make_dense`` makes ``dense``, and
+    the ``reasons`` why others are not, each after its module. Nodes ``in_torch`` are not given to ``make_dense``.
+    """
+    obstacles = {
+        node: "it stays in PyTorch" if node in in_torch else _obstacle(module, node)
+        for node in module.graph.nodes
+        if _is_in_groups(node)
+    }
+    reasons = [f"{node.meta.get('path') or 'the model itself'}: {why}" for node, why in obstacles.items() if why]
+    figures = {"in_groups": len(obstacles), "dense": len(obstacles) - len(reasons)}
+    return figures | ({"reasons": reasons[:_MOST_REASONS]} if reasons else {})
+
+
+def about(figures: Mapping[str, Any]) -> str:
+    """The sentence on a ``count`` for the docstring of a program."""
+    if not figures["in_groups"]:
+        return "deconvolutions: dense: the model has no grouped transposed convolutions."
+    which = f"{figures['dense']} of {figures['in_groups']} grouped transposed convolutions of the model"
+    return f"deconvolutions: dense: {which} have a single group."
 
 
 def on_diagonal(kernel: torch.Tensor, groups: int) -> torch.Tensor:
@@ -50,15 +78,18 @@ def on_diagonal(kernel: torch.Tensor, groups: int) -> torch.Tensor:
     return blocks.reshape(groups * inputs, groups * outputs, *kernel.shape[2:])
 
 
-def _kernel(module: torch.fx.GraphModule, node: torch.fx.Node) -> torch.Tensor | None:
-    """The constant kernel of a transposed convolution in groups; None for other nodes, and where it would be too large
-    a dense one.
-    """
-    if normalise.op_name(node) != "convolution" or not node.kwargs["transposed"] or node.kwargs["groups"] == 1:
-        return None
+def _is_in_groups(node: torch.fx.Node) -> bool:
+    """Whether a node is a transposed convolution in groups."""
+    return normalise.op_name(node) == "convolution" and node.kwargs["transposed"] and node.kwargs["groups"] > 1
+
+
+def _obstacle(module: torch.fx.GraphModule, node: torch.fx.Node) -> str:
+    """Why a transposed convolution cannot be made dense; empty if it can."""
     kernel = edit.tensor_of(module, node.kwargs["weight"])
-    too_large = kernel is not None and math.prod(kernel.shape) * node.kwargs["groups"] > MOST_VALUES
-    return None if too_large else kernel
+    if kernel is None:
+        return "its kernel depends on the inputs"
+    values = math.prod(kernel.shape) * node.kwargs["groups"]
+    return "" if values <= MOST_VALUES else f"its dense kernel would have {values:,} values, more than {MOST_VALUES:,}"
 
 
 def _name(module: torch.fx.GraphModule, keys: Mapping[torch.fx.Node, tuple[str, int]], kernel: str, groups: int) -> str:

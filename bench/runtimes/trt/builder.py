@@ -34,7 +34,8 @@ class BuildInfo(Data, frozen=True, kw_only=True):
     be absent. ``timing_cache`` is ``warm`` if an earlier build had left one. ``layers`` counts those of the network,
     before the builder fuses them. ``profile`` holds min, opt and max of each dynamic input, by its name in the suite.
     ``compute_capabilities`` are those that were requested, none where a runtime has no such setting or its own default.
-    ``calibration`` says who quantized and by how many samples.
+    ``calibration`` says who quantized and by how many samples, ``deconvolutions`` how many transposed convolutions in
+    groups were made dense, where a program was written with ``deconvolutions: dense``.
     ``slowest_layers`` are those that the builder of TensorRT 8 spent most time on, in ns, while it timed kernels.
     ``warnings`` are TensorRT's, ``export_warnings`` those of the exporter that made the ONNX file.
     """
@@ -57,6 +58,7 @@ class BuildInfo(Data, frozen=True, kw_only=True):
     version_compatible: bool = False
     compute_capabilities: tuple[str, ...] = ()
     calibration: dict[str, Any] = {}
+    deconvolutions: dict[str, Any] = {}
     profile: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {}
     warnings: tuple[str, ...] = ()
     export_warnings: tuple[ExportWarning, ...] = ()

@@ -170,6 +170,7 @@ def _report(case: Case, info: builder.BuildInfo, runner: Runner, product: librar
         "optimization_level": info.optimization_level,
         "tactic_sources": ", ".join(info.tactic_sources),
         **({"calibration": info.calibration} if info.calibration else {}),
+        **({"deconvolutions": info.deconvolutions} if info.deconvolutions else {}),
         "engine": {"plan_bytes": info.plan_bytes, "build_s": round(info.build_ns / 1e9, 1)},
     }
 

@@ -249,6 +249,7 @@ class EnginePrepared:
             **({"timing_cache": self._info.timing_cache} if self._settings is None else {}),
             "precisions": ", ".join(sorted(inspector.precisions(layers))),
             **({"calibration": self._info.calibration} if self._info.calibration else {}),
+            **({"deconvolutions": self._info.deconvolutions} if self._info.deconvolutions else {}),
             "engine": {
                 "precisions": inspector.precisions(layers),
                 "plan_bytes": self._info.plan_bytes,

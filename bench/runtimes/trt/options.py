@@ -93,7 +93,10 @@ def check_calibrator(options: QuantizationOptions, calibrator: str | None, cache
 def check_deconvolutions(deconvolutions: Deconvolutions, program: str) -> None:
     """ValueError where a program of the user's, which is not lowered, is to have other deconvolutions."""
     if program and deconvolutions != "grouped":
-        raise ValueError(f"deconvolutions: {deconvolutions} is of the program that is written: leave it or program out")
+        raise ValueError(
+            f"deconvolutions: {deconvolutions} cannot change the program in {program}: remove one of the two options; "
+            f"trtbench codegen with deconvolutions: {deconvolutions} writes a program to edit that has them"
+        )
 
 
 def calibration_files(options: Options) -> list[str]:
