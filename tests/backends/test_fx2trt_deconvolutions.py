@@ -19,6 +19,7 @@ from bench.model.divergence import MARK, VALUES
 from bench.model.seam import Stage
 from bench.model.sensitivity import ACCURACY, Question
 from bench.model.suite import Case
+from bench.runtimes.trt import builder
 from tests.backends import network_kit
 from tests.backends.kit import Bench, cosine
 from tests.backends.network_kit import FX, bench_of_lowering, needs_rtx
@@ -227,3 +228,4 @@ class TestMade:
         folders = here.artifacts(msgspec.structs.replace(of, backend="tensorrt_rtx"))
         assert kernel(folders["program"]).shape == (4, 4, 4, 4)
         assert (folders["build"] / "engine.plan").stat().st_size > 0
+        assert builder.read_info(folders["build"]).deconvolutions == {"in_groups": 1, "dense": 1}
