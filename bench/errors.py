@@ -27,7 +27,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # What to do about a file of a schema that is newer than this trtbench.
 UPGRADE = "a newer trtbench: git pull in its checkout, then pip install -e . there"
@@ -88,6 +88,15 @@ class StoreError(InputError):
 
 class NoRuns(StoreError):
     """A folder of results has no run that can be shown: a page that is watched waits for the first one."""
+
+
+class ProgramsInterrupted(KeyboardInterrupt):
+    """Ctrl-C, SIGTERM or SIGHUP ended `codegen`: ``folders`` have the whole programs written until then, of ``total``."""
+
+    def __init__(self, folders: Sequence[str], total: int) -> None:
+        super().__init__(f"interrupted; {len(folders)} of {total} programs are written")
+        self.folders = tuple(folders)
+        self.total = total
 
 
 class CaseError(BenchError):

@@ -27,6 +27,7 @@ def codegen(request: Request, out: str | os.PathLike[str], *, on_event: OnEvent 
     Raises:
         UsageError: a backend of the cases writes no programs, or a program lies in ``out`` already.
         StoreError: the cache cannot be written.
+        ProgramsInterrupted: Ctrl-C, or a signal as it, ended it; ``folders`` have the programs written until then.
     """
     from bench.runner import codegen
 

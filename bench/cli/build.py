@@ -25,7 +25,13 @@ def build(arguments: argparse.Namespace) -> int:
         output.say(getattr(view, arguments.format)(run), end="")
     if run.interrupted:
         done = f"{len(run.cases)} of {run.total} cases"
-        output.complain(f"trtbench: interrupted after {done}; the same command goes on: what was made is in the cache")
+        if arguments.cold:  # nothing of which is in the cache
+            rest = "begins anew, as --cold does"
+        elif arguments.rebuild:
+            rest = "without --rebuild goes on: what was made is in the cache"
+        else:
+            rest = "goes on: what was made is in the cache"
+        output.complain(f"trtbench: interrupted after {done}; the same command {rest}")
         return 130
     keeping.keep(arguments, request)
     if any(case.failure and is_input(case.failure.kind) for case in run.cases):

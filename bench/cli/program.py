@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from bench.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from bench.errors import ProgramsInterrupted
     from bench.model.suite import LeftOut
 
 _BACKEND = "fx2trt"
@@ -28,7 +31,8 @@ def add_codegen(commands: Commands) -> None:
         "codegen",
         parents=[selection_options(), artifacts_options(), common_options()],
         help="write the TensorRT network of a model as Python source, to read, edit and build",
-        epilog="exit codes: 0 every program is written; 1 a case failed; 2 bad input, nothing written.",
+        epilog="exit codes: 0 every program is written; 1 a case failed; 2 bad input, nothing written; "
+        "130 interrupted (the programs written until then are whole).",
     )
     codegen.add_argument("--out", type=folder, required=True, metavar="DIR", help="the folder to write into")
     add_progress(codegen, "auto", "live", "plain")
@@ -51,19 +55,21 @@ def codegen(arguments: argparse.Namespace) -> int:
     The cases are those of ``fx2trt``, with their options; where the suite has none, all with fx2trt as their backend.
     """
     from bench import api
-    from bench.errors import BenchError, is_input
+    from bench.errors import BenchError, ProgramsInterrupted, is_input
     from bench.report import escape, failures
     from bench.report.warnings import describe
 
-    if arguments.device is None:
-        arguments.device = "cuda"  # a network is one of a GPU, which need not be here
+    arguments.device = "cuda"  # a network is one of a GPU, which need not be here, and it is written on the CPU
     request = typed.request(arguments, plan_only=True)
     if arguments.backend is None and all(case.backend != _BACKEND for case in request.plan.cases):
         arguments.backend = _BACKEND
         request = typed.request(arguments, plan_only=True)
     _note_left_out(request.plan.left_out)
-    with output.progress_view(arguments.progress, []) as on_event:
-        results = api.codegen(request, arguments.out, on_event=on_event)
+    try:
+        with api.interruptible(), output.progress_view(arguments.progress, []) as on_event:
+            results = api.codegen(request, arguments.out, on_event=on_event)
+    except ProgramsInterrupted as error:
+        return _interrupted(arguments, error)
     code = 0
     for result in results:
         failure = result.failure
@@ -77,10 +83,21 @@ def codegen(arguments: argparse.Namespace) -> int:
     return code
 
 
-def _note_left_out(entries: Sequence[LeftOut]) -> None:
-    """Say on stderr which programs are not written, the first with its reason."""
+def _interrupted(arguments: argparse.Namespace, error: ProgramsInterrupted) -> int:
+    """Say on stderr which programs are written, and how to go on; the exit code."""
     from bench.report import escape
 
+    output.complain(f"trtbench: {error}" + "".join(f"\n  {escape.line(folder)}" for folder in error.folders))
+    first = f"{shlex.join(['rm', '-r', *error.folders])}; " if error.folders else ""
+    output.complain(escape.line(f"  fix: to go on: {first}{typed.again(arguments)}"))
+    return 130
+
+
+def _note_left_out(entries: Sequence[LeftOut]) -> None:
+    """Say on stderr which programs are not written, the first with its reason; other backends have none anyway."""
+    from bench.report import escape
+
+    entries = [entry for entry in entries if re.search(rf"/{_BACKEND}\b", entry.label)]
     if entries:
         others = f", and {len(entries) - 1} more" if len(entries) > 1 else ""
         what = f"left out: {entries[0].label}{others}: {entries[0].reason}"

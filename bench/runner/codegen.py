@@ -17,7 +17,7 @@ import msgspec
 
 from bench.analysis import fairness
 from bench.backends import base
-from bench.errors import UsageError
+from bench.errors import ProgramsInterrupted, UsageError
 from bench.model.abilities import WritesPrograms
 from bench.model.data import digest
 from bench.model.program import NetworkProgram
@@ -53,6 +53,7 @@ def write(request: Request, out: Path, on_event: OnEvent) -> Iterator[NetworkPro
     Raises:
         UsageError: no case is selected, a backend of the cases writes no program, or ``out`` has a program already
             or cannot be written.
+        ProgramsInterrupted: a signal ended it.
     """
     plan.check_some(request.plan, fix="trtbench list says why of each")
     _check_folder(out)
@@ -64,9 +65,13 @@ def write(request: Request, out: Path, on_event: OnEvent) -> Iterator[NetworkPro
             raise _has_one(folder)
     functions.check(request.suite, [_plain(case) for case, _ in stages.values()], metrics=False)
     done = 0
-    for several in _rounds(list(stages.values())):
-        yield from _write_all(request, several, folders, rounds.count_from(on_event, done, len(stages)))
-        done += len(several)
+    try:
+        for several in _rounds(list(stages.values())):
+            yield from _write_all(request, several, folders, rounds.count_from(on_event, done, len(stages)))
+            done += len(several)
+    except KeyboardInterrupt as error:  # none of these had a program at the beginning
+        written = [str(folder) for folder in folders.values() if (folder / PROGRAM).exists()]
+        raise ProgramsInterrupted(written, len(folders)) from error
 
 
 def _write_all(
@@ -118,23 +123,31 @@ def _plain(case: Case) -> Case:
 
 
 def _copy(made: Path, folder: Path) -> None:
-    """Copy what belongs to a program, its engines' folders too: all of it, or nothing where an OSError is raised.
+    """Copy what belongs to a program, its engines' folders too: all of it, or nothing where an OSError or an interrupt
+    is raised. A new folder is written beside its place and renamed once it is whole.
 
     UsageError if another process has written a program there meanwhile, which stays.
     """
-    new = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
+    folder = folder.absolute()
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with scratch.folder(folder, _PART) as part:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with scratch.folder(folder if folder.exists() else folder.parent, _PART) as part:
+            whole = part / "whole"  # with the permissions of a new folder, which a temporary one has not
+            whole.mkdir()
             for path in (path for pattern in _WRITTEN for path in made.glob(pattern)):
                 if path.is_dir():
-                    shutil.copytree(path, part / path.name, copy_function=shutil.copyfile)
+                    shutil.copytree(path, whole / path.name, copy_function=shutil.copyfile)
                 else:
-                    shutil.copyfile(path, part / path.name)
+                    shutil.copyfile(path, whole / path.name)
+            if not folder.exists():
+                with contextlib.suppress(OSError):  # another process has made the folder meanwhile
+                    whole.rename(folder)
+                    return
             with _alone_in(folder):
                 if (folder / PROGRAM).exists():
                     raise _has_one(folder)
-                _move(part, folder)
+                _move(whole, folder)
     finally:
         for path in new:
             with contextlib.suppress(OSError):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 import bench
 from bench.api import codegen, request
-from bench.errors import UsageError
+from bench.errors import ProgramsInterrupted, UsageError
 from bench.model.events import Event, Started, Waiting
 from bench.system import locks
+from tests.conftest import Trtbench
 
 pytestmark = [pytest.mark.workers, pytest.mark.torch]
 pytest.importorskip("torch")
@@ -45,3 +47,40 @@ def test_it_waits_for_no_measurement_and_leaves_a_program_that_another_process_w
         codegen(wanted, theirs, on_event=another_process)
     assert caught.value.where == "out"
     assert [(path.name, path.read_text()) for path in theirs.iterdir()] == [("program.py", "theirs")]
+
+
+def test_an_interrupt_leaves_whole_programs_and_says_which_and_how_to_go_on(
+    tmp_path: Path, trtbench: Trtbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite, out, cache = tmp_path / "s.yaml", tmp_path / "out", tmp_path / "cache"
+    suite.write_text(SUITE.replace("[2, 3]", "[batch, 3]").replace("{backend: ", "{batch: [1, 2], backend: "))
+    first, second = out / "net-fp32-batch-1", out / "net-fp32-batch-2"
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, Started) and event.done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(ProgramsInterrupted) as caught:
+        codegen(request(suite, plan_only=True, device="cuda", cache=cache), out, on_event=interrupt)
+    assert (caught.value.folders, caught.value.total) == ((str(first),), 2)
+    shutil.rmtree(out)
+    copy = shutil.copyfile
+
+    def interrupted_copy(source: Path, target: Path) -> None:
+        """As Ctrl-C after the first file of the second program."""
+        copy(source, target)
+        if list(out.glob("*/program.py")):
+            raise KeyboardInterrupt
+
+    command = ("codegen", suite, "--cache", cache, "--out", out, "--device", "cpu")
+    with monkeypatch.context() as context:
+        context.setattr("shutil.copyfile", interrupted_copy)
+        assert trtbench(*command) == 130
+    assert f"trtbench: interrupted; 1 of 2 programs are written\n  {first}\n" in trtbench.err
+    assert [path.name for path in out.iterdir()] == [first.name]
+    assert sorted(path.name for path in first.iterdir()) == ["manifest.json", "program.py", "weights.safetensors"]
+    removal, again = trtbench.err.rpartition("fix: to go on: ")[2].strip().split("; ")
+    assert removal == f"rm -r {first}"
+    shutil.rmtree(first)
+    assert trtbench.paste(again) == 0
+    assert sorted(path.parent for path in out.glob("*/program.py")) == [first, second]
