@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -31,17 +31,31 @@ def bad_option(node: Node, name: str, fields: Mapping[str, Any], error: Exceptio
         return fail(node, f"options of {name}: {message}")
     entry = mapping(node)[option]
     choices, others = _choices(fields[option])
-    if not choices or (others and not isinstance(entry.value, str)):
+    is_text = isinstance(entry.value, str)
+    if not choices or (set(others) - {"null"} and not is_text):
         what = _in_words(message)
         fix = "put it in quotes" if "text" in what and isinstance(entry.value, int | float) else ""
         whole = path.rstrip("`") == option  # else it is about a part of the value
         got = f", got {describe(entry)}" if what != message and whole else ""
         return fail(entry, f"option {option!r} of {name}: {what}{got}", fix)
-    if not isinstance(entry.value, str):
-        return expected(entry, f"one of {', '.join(choices)}", "put it in quotes")
+    if not is_text:
+        return expected(entry, f"one of {', '.join([*choices, *others])}", _fix(entry, name, option, choices))
     what = f"unknown value {entry.value!r} of the option {option!r} of {name}.{did_you_mean(entry.value, choices)}"
     known = [*(value or repr(value) for value in choices), *filter(None, others)]
     return fail(entry, what, f"known: {', '.join(known)}")
+
+
+def _fix(entry: Node, name: str, option: str, choices: Sequence[str]) -> str:
+    """What to write in place of a value that is no text: an entry for each one of a list, or a word in quotes that YAML
+    reads as a switch or a number.
+    """
+    value = entry.value
+    if isinstance(value, list):
+        entries = ", ".join(f"{{name: {name}, {option}: {text}}}" for text in choices if text in value)
+        entries = entries or f"{{name: {name}, {option}: {choices[0]}}}"
+        return f"one backend entry per value, e.g. [{entries}]"
+    word = entry.document.switches.get(entry.key, str(value))
+    return "put it in quotes" if word in choices else f"e.g. {option}: {choices[0]}, or leave it out"
 
 
 def _in_words(message: str) -> str:
