@@ -91,7 +91,7 @@ class NoRuns(StoreError):
 
 
 class ProgramsInterrupted(KeyboardInterrupt):
-    """Ctrl-C, SIGTERM or SIGHUP ended `codegen`: ``folders`` have the whole programs written until then, of ``total``."""
+    """Ctrl-C, SIGTERM or SIGHUP ended `codegen`: ``folders`` have the programs written until then, of ``total``."""
 
     def __init__(self, folders: Sequence[str], total: int) -> None:
         super().__init__(f"interrupted; {len(folders)} of {total} programs are written")

@@ -106,7 +106,8 @@ def _build(commands: Commands) -> None:
         parents=[selection_options(), artifacts_options(), code_options(), common_options()],
         help="make exports, engines and packages, and measure nothing: does a model still convert?",
         epilog="exit codes: 0 all is built, or lacks a package or device (--strict counts that too); 1 a case failed, "
-        "or all of them lack a package or device; 2 bad input; 130 interrupted (what was made is in the cache, without --cold).",
+        "or all of them lack a package or device; 2 bad input; 130 interrupted (what was made is in the cache, but "
+        "for --cold).",
     )
     build.add_argument(
         "--compute-capability",

@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 # Optional columns leave a narrow table in this order, the highest number first; what is not named here stays: backend,
-# precision and sizes, the time that speed is of, notes. Before the rate leaves, cells take several lines. Speed and
-# accuracy have negative numbers: they leave last, after long backend names are broken anywhere, and only beside many
-# sizes (an inaccurate row has a note all the same).
+# precision and sizes, the time that speed is of, notes. Before the rate leaves, cells take several lines. Speed,
+# accuracy and the time of rows without the one that speed is of have negative numbers: they leave last, after long
+# backend names are broken anywhere, and only beside many sizes (an inaccurate row has a note all the same).
 DROP = {
     "h2d": 93, "compute": 92, "d2h": 91, "rel L2": 80, cells.QUANTIZED_COSINE: 78, "cosine": 75, "memory": 70,
     "energy": 68, "enqueue": 65, "QPS in full": 63, "Python's share": 61, "of light": 60,
     "name in one line": 55, "notes in one line": 53, "latency": 50, "metric": 45, "setting in one line": 43, "gpu": 40,
     "interval in one line": 38, "speed in one line": 37, "name in whole words": 35, "QPS": 30, "gpu_unheld": 20,
-    "acc": -1, "speed": -2,
+    "acc": -1, "speed": -2, "time of other rows": -3,
 }  # fmt: skip
 DROP_PHASES = {"validate": 90, "measure": 85, "warmup": 80, "import": 70, "first_call": 20, "compile": 10, "build": 10}
 DROP_STATISTICS = {"samples": 20, "sd": 10}
@@ -191,16 +191,15 @@ def _model(
 def _figures(visible: Sequence[Row], marks: Mapping[str, str], mark: bool) -> list[Column]:
     """Times, rate, speed, accuracy, memory, light, notes: in the order in which they are read; ``mark`` as in cells."""
     primary = next((row.primary for row in visible if row.primary), None)
-    columns = [_time_column(visible, boundary, primary, mark) for boundary in SHOWN]
+    lacking = [row.times for row in visible if row.times and primary not in row.times]
+    other = next((each for each in SHOWN if lacking and all(each in times for times in lacking)), None)
+    columns = [_time_column(visible, boundary, primary, other, mark) for boundary in SHOWN]
+    title = cells.python_share_title(visible)
     memory = {"gpu": "GPU memory", "host": "peak RSS"}
     of = {row.memory_of for row in visible if row.memory_of}
     return [
         *columns,
-        _column(
-            cells.python_share_title(visible),
-            [cells.python_share(row.python_share, mark=mark) for row in visible],
-            DROP[cells.PYTHON_SHARE],
-        ),
+        _column(title, [cells.python_share(row.python_share, mark=mark) for row in visible], DROP[cells.PYTHON_SHARE]),
         Column(
             title="QPS",
             cells=tuple(cells.rate(row.rate) for row in visible),
@@ -219,11 +218,7 @@ def _figures(visible: Sequence[Row], marks: Mapping[str, str], mark: bool) -> li
             for name in cells.metrics(visible)
         ),
         _column("cosine", [cells.cosine(row.score) for row in visible], DROP["cosine"]),
-        _column(
-            cells.QUANTIZED_COSINE,
-            [cells.quantized_cosine(row.score) for row in visible],
-            DROP[cells.QUANTIZED_COSINE],
-        ),
+        _column(name := cells.QUANTIZED_COSINE, [cells.quantized_cosine(row.score) for row in visible], DROP[name]),
         _column("rel L2", [cells.small(row.score.rel_l2 if row.score else None) for row in visible], DROP["rel L2"]),
         _column(memory[of.pop()] if len(of) == 1 else "memory", [cells.memory(r) for r in visible], DROP["memory"]),
         _column("energy", [cells.energy(row.energy) for row in visible], DROP["energy"]),
@@ -242,11 +237,16 @@ def _versus(visible: Sequence[Row], primary: Boundary | None) -> str:
     return title if primary == first else f"{title} ({primary})"
 
 
-def _time_column(visible: Sequence[Row], boundary: Boundary, primary: Boundary | None, mark: bool) -> Column:
-    """The primary time stays. Plain events are good beside held ones; without, they are of what could not be held."""
+def _time_column(
+    visible: Sequence[Row], boundary: Boundary, primary: Boundary | None, other: Boundary | None, mark: bool
+) -> Column:
+    """The primary time stays, and the ``other`` that all rows without it have. Plain events are good beside held ones;
+    without, they are of what could not be held.
+    """
     texts = [cells.time(row.times.get(boundary), mark=mark) for row in visible]
-    if boundary == primary:
-        return table.with_intervals(boundary, texts, DROP["interval in one line"])
+    if boundary in (primary, other):
+        last = 0 if boundary == primary else DROP["time of other rows"]
+        return table.with_intervals(boundary, texts, DROP["interval in one line"], last)
     beside = boundary == "gpu_unheld" and primary not in ("gpu", "gpu_unheld")
     return _column(boundary, texts, DROP["gpu"] + 1 if beside else DROP[boundary])
 
