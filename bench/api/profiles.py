@@ -83,7 +83,8 @@ def profile(
 
 
 def read_profiles(name: str | os.PathLike[str] | None = None, *, store: str | os.PathLike[str] = RESULTS) -> Profiles:
-    """Stored profiles by their file, their name or the beginning of that; the newest in ``store`` by default.
+    """Stored profiles by their file, their name, or the beginning or last part of that; by default the newest in
+    ``store``.
 
     StoreError if there are none, several fit, or they cannot be read.
     """
@@ -156,7 +157,7 @@ def explain(
             alone if it has one case, CASE alone of ``file``. A CASE is a label, an id or the beginning of one, or a
             part of a label that no other case has.
         b: likewise; by default of the same file.
-        file: a file of profiles by its path, its name or the beginning of that; by default the newest in
+        file: a file of profiles by its path, its name, or the beginning or last part of that; by default the newest in
             ``store`` that has both cases, as the first of the notes says where that is not the newest of all.
         across: ``model`` or ``size``, in which the cases may differ.
         gaps: how long the times are in which the GPU is idle, as a profiler makes them longer. ``measured``: what
@@ -164,7 +165,8 @@ def explain(
             the newest with that does, to which layers of an engine are shortened, too; ``unprofiled``: what the time
             before the profiler started does; ``profiled``: as it saw them, not of an engine beside kernels; ``auto``:
             the first of these that both cases have.
-        runs: those whose times are taken, by path, name or its beginning, in place of the newest that have both cases.
+        runs: those whose times are taken, by path, name, or its beginning or last part, in place of the newest that
+            have both cases.
         store: the folder of runs and profiles.
 
     Raises:

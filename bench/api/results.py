@@ -73,8 +73,8 @@ class Interrupted(KeyboardInterrupt):
 
 
 def find(run: Results | str | os.PathLike[str] | None = None, *, store: str | os.PathLike[str] = RESULTS) -> Path:
-    """The file of a run by its id, the beginning of that, or its path; the latest in ``store`` by default, which is
-    never a rehearsal.
+    """The file of a run by its id, the beginning or last part of that, or its path; the latest in ``store`` by
+    default, which is never a rehearsal.
 
     StoreError if there is none, or several fit.
     """

@@ -118,7 +118,11 @@ def explain(commands: Commands) -> None:
     )
     explain.add_argument("b", type=required_word, metavar="B", help="likewise; CASE alone is of A's file")
     explain.add_argument(
-        "--in", dest="file", type=word, metavar="FILE", help="the profiles that A is of, by path, name or its beginning"
+        "--in",
+        dest="file",
+        type=word,
+        metavar="FILE",
+        help="the profiles that A is of, by path, name, or its beginning or last part",
     )
     explain.add_argument(
         "--run",
@@ -127,8 +131,8 @@ def explain(commands: Commands) -> None:
         metavar="RUN",
         action="append",
         default=[],
-        help="take measured times from this run, by path, name or its beginning, in place of the newest that have both "
-        "cases; several times for several runs",
+        help="take measured times from this run, by path, name, or its beginning or last part, in place of the newest "
+        "that have both cases; several times for several runs",
     )
     explain.add_argument(
         "--across",

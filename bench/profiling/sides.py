@@ -18,7 +18,7 @@ from bench.model.profile import CaseProfile, CondensedProfile, Layers, Profile
 from bench.model.run import Environment
 from bench.model.suite import BETWEEN_PARTS
 from bench.profiling import measured
-from bench.store import files, profiles
+from bench.store import documents, files, profiles
 
 _LEAST_DIGITS = 4
 _LISTED = 8
@@ -199,7 +199,7 @@ def _split(text: str, store: Path) -> tuple[Path | None, str]:
     at = -1
     while (at := text.find(":", at + 1)) >= 0:
         name = text[:at]
-        if os.path.isfile(name) or any(stem.startswith((name, profiles.PREFIX + name)) for stem in stems if name):
+        if os.path.isfile(name) or any(documents.fits(name, stem, profiles.KIND) for stem in stems if name):
             return profiles.resolve(store, name), text[at + 1 :]
     if any(text == stem for stem in stems):
         return profiles.resolve(store, text), ""

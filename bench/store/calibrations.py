@@ -64,7 +64,10 @@ def beside(folder: Path) -> list[Calibration]:
 
 
 def resolve(root: Path, name: str) -> Path:
-    """The file of a calibration by its path, its name or the beginning of that. StoreError if none or several fit."""
+    """The file of a calibration by its path, its name, or the beginning or last part of that.
+
+    StoreError if none or several fit.
+    """
     return documents.resolve(root, KIND, name)
 
 

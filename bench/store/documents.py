@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from bench.errors import UPGRADE, StoreError, did_you_mean
-from bench.store.files import store_error, store_option
+from bench.store.files import is_part, store_error, store_option
 
 T = TypeVar("T")
 
@@ -90,8 +90,13 @@ def _newest_first(paths: Iterable[Path], kind: Kind) -> list[Path]:
     return sorted((path for path in paths if kind.names.fullmatch(path.stem)), key=lambda path: path.name, reverse=True)
 
 
+def fits(name: str, stem: str, kind: Kind) -> bool:
+    """Whether ``name`` is a part that a document may be named by, with or without the prefix of its kind."""
+    return is_part(name, stem) or is_part(name, stem.removeprefix(kind.prefix))
+
+
 def resolve(root: Path, kind: Kind, name: str | None = None) -> Path:
-    """The file of a document by its path, its name or the beginning of that; the newest for None.
+    """The file of a document by its path, its name, or the beginning or last part of that; the newest for None.
 
     StoreError if none or several fit.
     """
@@ -103,7 +108,7 @@ def resolve(root: Path, kind: Kind, name: str | None = None) -> Path:
         if not names:
             raise StoreError(f"there are no {kind.no} in {root}", fix=make)
         return next(iter(names.values()))
-    fitting = [path for stem, path in names.items() if stem.startswith((name, f"{kind.prefix}{name}"))]
+    fitting = [names[name]] if name in names else [path for stem, path in names.items() if fits(name, stem, kind)]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:

@@ -76,7 +76,7 @@ def resolve(root: Path, name: str | None) -> Path:
     if name is None:
         return paths[0]
     exact = [path for path in paths if path.stem == name]
-    fitting = exact or [path for path in paths if name and _is_part(name, path.stem)]
+    fitting = exact or [path for path in paths if name and is_part(name, path.stem)]
     if len(fitting) > 1:
         names = ", ".join(path.stem for path in fitting[:_MAX_NAMES])
         more = ", ..." if len(fitting) > _MAX_NAMES else ""
@@ -84,14 +84,21 @@ def resolve(root: Path, name: str | None) -> Path:
     if not fitting:
         guess = did_you_mean(name, [path.stem for path in paths])
         latest = next((path for path in paths if not is_rehearsal(path)), None)
-        fix = f"the latest run is {latest.stem}" if latest else f"the latest rehearsal is {paths[0].stem}"
+        option = store_option(root)
+        fix = (
+            f"trtbench runs{option} lists all; the latest is {latest.stem}"
+            if latest
+            else (f"trtbench runs --rehearsals{option} lists all; the latest rehearsal is {paths[0].stem}")
+        )
         raise StoreError(f"no run {name!r} in {root}.{guess}", fix=fix)
     return fitting[0]
 
 
-def _is_part(name: str, run: str) -> bool:
-    """Whether a run's name begins with ``name``, or has it for its last part: the digits that documents call it by."""
-    return run.startswith(name) or run.endswith(f"-{name}")
+def is_part(name: str, of: str) -> bool:
+    """Whether the name of a run or a document begins with ``name``, or has it for its last part: the digits that texts
+    call it by.
+    """
+    return of.startswith(name) or of.endswith(f"-{name}")
 
 
 def _check_is_no_path(name: str) -> None:

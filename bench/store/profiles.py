@@ -67,7 +67,7 @@ def newest(folders: Iterable[Path], problems: list[str]) -> Iterator[ProfileRun]
 
 
 def resolve(root: Path, name: str | None = None) -> Path:
-    """The file of profiles by its path, its name or the beginning of that; the newest for None.
+    """The file of profiles by its path, its name, or the beginning or last part of that; the newest for None.
 
     StoreError if none or several fit.
     """

@@ -53,7 +53,8 @@ def store(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "text", [LABELS[0], "net/eager", "eager", "0" * 12, "0000", "profile-20261128T1:eager", "20261128T100000Z:0000"]
+    "text",
+    [LABELS[0], "net/eager", "eager", "0" * 12, "0000", "profile-20261128T1:eager", "20261128T1:0000", "abc1234:eager"],
 )
 def test_a_case_is_named_by_its_label_its_parts_or_its_id(store: Path, text: str) -> None:
     a, b, *_ = sides.find(text, LABELS[2], store)

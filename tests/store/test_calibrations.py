@@ -21,6 +21,7 @@ def test_what_is_written_is_read_and_looked_up(tmp_path: Path) -> None:
     path = calibrations.write(tmp_path, CALIBRATION)
     assert path == tmp_path / "sm_90" / "h100" / f"{NAME}.json"
     assert calibrations.read(path) == CALIBRATION
+    assert calibrations.resolve(tmp_path, NAME.rpartition("-")[2]) == path
     newer = calibrations.write(tmp_path, msgspec.structs.replace(CALIBRATION, calibration=NAME.replace("1128", "1129")))
     assert calibrations.files(tmp_path) == [newer, path]
     assert [*tmp_path.rglob("*.part")] == []

@@ -41,6 +41,7 @@ def test_what_is_written_is_read_and_looked_up(tmp_path: Path) -> None:
     path = written(tmp_path)
     assert path == tmp_path / "sm_90" / "h100" / "profile-20261128T120000Z-vision-0123456.json"
     assert profiles.read(path) == RUN
+    assert profiles.resolve(tmp_path, "0123456") == profiles.resolve(tmp_path, "vision-0123456") == path
     newer = written(tmp_path, day=29)
     assert profiles.files(tmp_path) == [newer, path]
     assert [*tmp_path.rglob("*.part")] == []

@@ -70,7 +70,7 @@ def test_a_run_is_found_by_name_beginning_path_or_as_the_latest(tmp_path: Path) 
         ("20261124T1", "fits 2 runs: 20261124T101500Z-small-9, 20261124T101500Z-small-5"),
         ("a2b3c4", "no run 'a2b3c4'"),
         ("20261123T101500Z-smal-1", "Did you mean '20261123T101500Z-small-1'"),
-        ("nothing/like.jsonl", "the latest run is 20261124T101500Z-small-9"),
+        ("nothing/like.jsonl", "lists all; the latest is 20261124T101500Z-small-9"),
         ("", "no run ''"),
         ("x" * 5000, "no run"),
         ("\0", "no run"),
@@ -104,11 +104,13 @@ def test_a_path_of_a_folder_or_of_a_link_to_nothing_is_refused_for_what_it_is(tm
 
 def test_a_name_that_fits_no_run_is_not_answered_with_a_rehearsal_as_the_latest_run(tmp_path: Path) -> None:
     started(tmp_path, 0, header(run="20261125T101500Z-small-1"))  # whose architecture is fake
-    with pytest.raises(StoreError, match=r"the latest rehearsal is 20261125T101500Z-small-1"):
+    with pytest.raises(
+        StoreError, match=r"trtbench runs --rehearsals --store .* lists all; the latest rehearsal is 20261125"
+    ):
         store.resolve(tmp_path, "nothing")
     real = {"default": environment(kind="cpu", arch="cpu-x86_64")}
     started(tmp_path, 0, header(run="20261123T101500Z-small-1", environments=real))
-    with pytest.raises(StoreError, match=r"the latest run is 20261123T101500Z-small-1"):
+    with pytest.raises(StoreError, match=r"trtbench runs --store .* lists all; the latest is 20261123T101500Z-small-1"):
         store.resolve(tmp_path, "nothing")
 
 
