@@ -42,6 +42,7 @@ def tables(
         stats=stats,
         only=selected(run, select),
         color=False,
+        option="verbose=True",
     )
 
 

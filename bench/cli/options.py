@@ -26,6 +26,17 @@ class FailOn(NamedTuple):
 class Parser(argparse.ArgumentParser):
     """Prints an error as all errors are printed, without the usage of thirty options above it."""
 
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        """Name the nearest choice in place of them all, where there is one."""
+        from bench.errors import did_you_mean
+
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            guess = did_you_mean(str(value), map(str, action.choices or ()))
+            error.message = f"invalid choice: {value!r}.{guess}" if guess else error.message
+            raise
+
     def error(self, message: str) -> NoReturn:
         """End with exit code 2."""
         self.exit(2, f"trtbench: {message}\n  fix: {self.prog} --help\n")

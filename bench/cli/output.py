@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 # Errors of a stream that takes no more: no room, no quota, a file too large, a device that fails.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+_WIDTH = 120  # of what goes to no terminal
 
 
 class OutputError(OSError):
@@ -139,11 +142,22 @@ def silence(stream: TextIO) -> None:
 
 
 def screen() -> dict[str, Any]:
-    """The width of the terminal and whether it shows colours (NO_COLOR, dumb terminals and pipes do not)."""
+    """The width of the terminal and whether it shows colours (NO_COLOR, dumb terminals and pipes do not).
+
+    COLUMNS comes first. What is piped (``| head``) is as wide as the terminal that stderr is, a file 120 characters.
+    """
     import shutil
 
     color = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-    return {"width": shutil.get_terminal_size((120, 40)).columns, "color": color}
+    return {"width": shutil.get_terminal_size((_width_beside_pipe() or _WIDTH, 40)).columns, "color": color}
+
+
+def _width_beside_pipe() -> int:
+    """The width of the terminal that stderr is, if stdout is a pipe; else 0."""
+    with contextlib.suppress(OSError, ValueError):  # a closed stream
+        if stat.S_ISFIFO(os.fstat(1).st_mode):
+            return os.get_terminal_size(2).columns
+    return 0
 
 
 def progress_view(kind: str, errors: list[OSError]) -> Any:

@@ -76,13 +76,17 @@ def json(plan: Plan, *, replicates: int, estimate: tuple[int, int]) -> str:
     return escape.in_json(msgspec.json.format(msgspec.json.encode(whole), indent=2).decode()) + "\n"
 
 
-def left_out(combinations: Sequence[LeftOut], width: int, *, verbose: bool, reasons: bool = False) -> list[Text | str]:
-    """How many combinations are left out; with ``reasons`` why, naming some; with ``verbose`` naming all."""
+def left_out(
+    combinations: Sequence[LeftOut], width: int, *, verbose: bool, reasons: bool = False, option: str = "--verbose"
+) -> list[Text | str]:
+    """How many combinations are left out; with ``reasons`` why, naming some; with ``verbose``, which ``option`` sets,
+    naming all.
+    """
     if not combinations:
         return []
     total = f"{cells.count(len(combinations), 'combination')} left out"
     if not (verbose or reasons):
-        return [f"{total}; --verbose says why"]
+        return [f"{total}; {option} says why"]
     lines: list[Text | str] = [f"{total}:"]
     by_reason: dict[str, list[str]] = {}
     for item in combinations:
@@ -92,5 +96,5 @@ def left_out(combinations: Sequence[LeftOut], width: int, *, verbose: bool, reas
         names = labels if verbose else labels[:MAX_NAMES]
         lines += [f"      {label}" for label in names]
         if len(names) < len(labels):
-            lines.append(f"      and {len(labels) - len(names)} more: --verbose")
+            lines.append(f"      and {len(labels) - len(names)} more: {option}")
     return lines

@@ -53,22 +53,21 @@ def render(
     phases: bool = False,
     stats: bool = False,
     only: Set[str] | None = None,
+    option: str = "--verbose",
 ) -> str:
     """All tables of ``run`` in lines of at most ``width`` characters (a longer word, e.g. a path, is kept whole).
 
     Where the width is short, columns leave in the order of DROP, rates lose their interval, backends with options take
     several lines, and a line below the table says which columns are gone.
 
-    ``baseline`` as for rows(). ``verbose`` adds cases not measured, combinations left out, every warning and the
-    failures' logs; ``phases`` a table of the steps before the measurement, ``stats`` one of minima, deviations and
-    percentiles. ``only`` are the cases (ids) to show, all without it. UsageError for an unknown baseline.
+    ``baseline`` as for rows(). ``verbose``, which ``option`` sets, adds cases not measured, combinations left out, all
+    warnings and logs of failures; ``phases`` a table of the steps before the measurement, ``stats`` one of minima,
+    deviations and percentiles. ``only`` are the cases (ids) to show. UsageError for an unknown baseline.
     """
     pools = gather(run)
     figures = rows(run, baseline, pools, distributions=stats)
     all_rows = [cells.printable_row(row) for row in figures if only is None or row.case in only]
-    lines = _heading(run, width)
-    if verbose:
-        lines += _cards(run, width)
+    lines = [*_heading(run, width), *(_cards(run, width) if verbose else [])]
     if run.header.duel is not None:
         lines += duel.block(run, width)
     if only is not None:
@@ -105,7 +104,7 @@ def render(
         more += [cells.VAGUE_LEGEND] * any(cells.UNKNOWN in cell for cell in timed)
         for line in [legend, *more, *evidence(all_rows, run, baseline)]:
             lines += _dim(table.wrap(line, width))
-    lines += plan.left_out(run.header.left_out, width, verbose=verbose)
+    lines += plan.left_out(run.header.left_out, width, verbose=verbose, option=option)
     return table.show(lines, color)
 
 
@@ -245,8 +244,8 @@ def _time_column(
     """
     texts = [cells.time(row.times.get(boundary), mark=mark) for row in visible]
     if boundary in (primary, other):
-        last = 0 if boundary == primary else DROP["time of other rows"]
-        return table.with_intervals(boundary, texts, DROP["interval in one line"], last)
+        then = 0 if boundary == primary else DROP["time of other rows"]
+        return table.with_intervals(boundary, texts, DROP["interval in one line"], then)
     beside = boundary == "gpu_unheld" and primary not in ("gpu", "gpu_unheld")
     return _column(boundary, texts, DROP["gpu"] + 1 if beside else DROP[boundary])
 

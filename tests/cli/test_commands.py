@@ -28,6 +28,7 @@ BAD = {
     "a symbol without a value": ("  batch: [1, 8]\n=", ["run", "{suite}"], "batch"),
     "a selection that matches nothing": ("", ["run", "{suite}", "--select", "batch=3"], "batch"),
     "a selection that does not parse": ("", ["run", "{suite}", "--select", "batch=="], "batch=="),
+    "a misspelt command": ("", ["lsit", "{suite}"], "invalid choice: 'lsit'. Did you mean 'list'?\n"),
     "a run that is not there": ("", ["show", "2026"], "2026"),
     "a case of the tables": ("", ["show", "X", "--case", "a b"], "fix: trtbench show X --as trtexec --case 'a b' --st"),
     "what a format ignores": ("", ["show", "--format", "csv", "--phases"], "fix: trtbench show --format csv --store"),

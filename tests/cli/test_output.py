@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,3 +86,26 @@ def test_output_that_cannot_be_written_is_one_message(trtbench: Trtbench, fake_s
         done = full(*command)
         assert done.returncode == 2
         assert done.stderr == f"{said}\n  fix: send it elsewhere, or make room\n"
+
+
+_PRINT_WIDTH = "from bench.cli import output; print(output.screen()['width'])"
+
+
+@pytest.mark.parametrize(
+    ("stdout", "columns", "width"),
+    [("pipe", "", 100), ("pipe", "90", 90), ("file", "", 120), ("pipe, no terminal", "", 120)],
+)
+def test_what_is_piped_has_the_width_of_the_terminal_and_a_file_has_not(
+    tmp_path: Path, stdout: str, columns: str, width: int
+) -> None:
+    terminal, end = os.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    errors = subprocess.DEVNULL if "no terminal" in stdout else end
+    command = [sys.executable, "-c", _PRINT_WIDTH]
+    env = {**os.environ, "COLUMNS": columns}
+    with (tmp_path / "out.txt").open("w") as file:
+        target = file if stdout == "file" else subprocess.PIPE
+        done = subprocess.run(command, stdout=target, stderr=errors, text=True, env=env, check=True)
+    os.close(end)
+    os.close(terminal)
+    assert int(done.stdout or (tmp_path / "out.txt").read_text()) == width

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bench.api import tables
 from bench.model.run import Accuracy, Failure, Record, Run, Warning
 from bench.model.telemetry import Telemetry
 from bench.report import export, text
@@ -204,6 +205,7 @@ def test_conditions_that_only_differ_between_precisions_are_not_called_unequal()
 
 def test_left_out_combinations_are_counted_and_told_with_reasons_on_demand(run) -> None:
     assert "5 combinations left out; --verbose says why" in text.render(run)
+    assert "5 combinations left out; verbose=True says why" in tables(run)  # in Python
     shown = text.render(run, verbose=True)
     assert "CUDA graphs need a GPU (5)" in shown
     assert "bert/torchscript/fp32/batch=128/graph" in shown
