@@ -13,6 +13,7 @@ from bench.model.build import BuildRun, BuiltStage, CaseBuild
 from bench.model.run import Failure
 from bench.report import cells, document, escape, notes, plan, table
 from bench.report.table import Column
+from bench.report.warnings import mask_numbers
 from bench.units import format_size, format_time
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ class _Line(NamedTuple):
 
 
 def render(run: BuildRun, *, verbose: bool = False, width: int = 80, color: bool = False) -> str:
-    """A line per case and artifact, then each failure with what to do, with ``verbose`` also its log."""
+    """A line per case and artifact, then the failures with what to do: those that differ in numbers alone once, with
+    ``verbose`` each, and its log.
+    """
     from rich.text import Text
 
     several = _lines(run.cases)
@@ -50,10 +53,10 @@ def render(run: BuildRun, *, verbose: bool = False, width: int = 80, color: bool
         lines += table.draw(fitting, width, spans={}, styles=styles)
         lines += table.wrap(f"not shown at {width} columns: {', '.join(omitted)}", width) if omitted else []
         lines.append("")
-    for case in run.cases:
-        for text in _failure(case):
+    for alike in _failures(run.cases, each_alone=verbose):
+        for text in _failure(alike):
             lines += table.wrap(text, width, " " * 4)
-        if verbose and case.failure and case.failure.log:
+        if verbose and (case := alike[0]).failure and case.failure.log:
             lines += [Text(f"    {line}", style="dim") for line in escape.lines(case.failure.log).splitlines()]
     lines += table.wrap(_summary(run), width)
     lines += plan.left_out(run.left_out, width, verbose=verbose, reasons=True)
@@ -66,7 +69,7 @@ def markdown(run: BuildRun) -> str:
     lines = [f"**{escape.markdown(_summary(run))}**", "", f"{escape.markdown(_heading(run))}", ""]
     if several := _lines(run.cases):
         lines += [*table.markdown(_columns(several, repeat=True)), ""]
-    lines += [f"- {escape.markdown('; '.join(text))}" for case in run.cases if (text := _failure(case))]
+    lines += [f"- {escape.markdown('; '.join(_failure(alike)))}" for alike in _failures(run.cases)]
     return escape.lines("\n".join(lines).rstrip("\n"), sys.maxsize) + "\n"
 
 
@@ -113,13 +116,24 @@ def _column(title: str, texts: Sequence[str], *, left: bool = False) -> Column:
     return Column(title=title, cells=tuple(texts), align_left=left, drop=DROP.get(title, 0))
 
 
-def _failure(case: CaseBuild) -> list[str]:
-    """What failed and where, and what to do."""
-    if case.failure is None:
-        return []
+def _failures(cases: Sequence[CaseBuild], *, each_alone: bool = False) -> list[list[CaseBuild]]:
+    """The cases that failed, together those whose failures differ in numbers alone."""
+    groups: dict[tuple[str, ...], list[CaseBuild]] = {}
+    for case in cases:
+        if (failure := case.failure) is not None:
+            key = case.failed, failure.kind, failure.stage, mask_numbers(failure.message), failure.hint
+            groups.setdefault((case.case,) if each_alone else key, []).append(case)
+    return list(groups.values())
+
+
+def _failure(alike: Sequence[CaseBuild]) -> list[str]:
+    """What failed and where, in the words of the first of those ``alike``, and what to do."""
+    case = alike[0]
     failure = case.failure
+    assert failure is not None
+    others = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
     place = f"{case.failed}: " if case.failed not in ("", failure.stage) else ""
-    texts = [f"{case.label}: {place}{cells.failure(failure)}: {cells.message(failure)}"]
+    texts = [f"{case.label}{others}: {place}{cells.failure(failure)}: {cells.message(failure)}"]
     texts += [f"  fix: {failure.hint}"] if failure.hint else []
     return [escape.line(text) for text in texts]
 

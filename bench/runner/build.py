@@ -67,12 +67,15 @@ def build(request: Request, on_event: OnEvent, capabilities: Sequence[str] = ())
     with new_session(request, on_event, device="cpu" if request.device_missing else None) as session:
         session.open()
         rows: list[CaseBuild] = []
+        earlier: dict[tuple[str, str, str], str] = {}
         interrupted = False
         with stoppable() as ignore_signals:
             try:
                 for number, case in enumerate(cases):
                     on_event(Started(label=case.label, done=number, total=len(cases)))
-                    rows.append(_build(session, case, needs[case.id], on_event))
+                    rows.append(row := _build(session, case, needs[case.id], on_event))
+                    if row.failure is not None:
+                        on_event(_failure(row, row.failure, earlier))
             except KeyboardInterrupt:
                 interrupted = True
             ignore_signals()
@@ -151,8 +154,6 @@ def _build(session: Session, case: Case, needs: Sequence[_Need], on_event: OnEve
             failed = need.stage.name
             if end.kind == "Unavailable" and end.stage == "start":  # its backend is not installed
                 failed = ""
-            message = end.message.removeprefix(f"{end.kind}: ")
-            on_event(Note(text=f"{case.label}: {end.kind} in {failed or end.stage}: {message}"))
             return CaseBuild(case=case.id, label=case.label, stages=tuple(built), failure=end, failed=failed)
         assert isinstance(end, Ready)  # what is made alone is not postponed
         if need.stage.name not in end.folders:  # the last of its warnings says why
@@ -162,6 +163,14 @@ def _build(session: Session, case: Case, needs: Sequence[_Need], on_event: OnEve
         elif need.stage.name not in REFERENCES:
             built.append(_built(need, end))
     return CaseBuild(case=case.id, label=case.label, stages=tuple(built))
+
+
+def _failure(row: CaseBuild, failure: Failure, earlier: dict[tuple[str, str, str], str]) -> Note:
+    """A case's failure as it happens: where a case in ``earlier`` had the same, its label in place of the message."""
+    place, message = row.failed or failure.stage, failure.message.removeprefix(f"{failure.kind}: ")
+    first = earlier.setdefault((failure.kind, place, message), row.label)
+    rest = f": {message}" if first == row.label else f", as {first}"
+    return Note(text=f"{row.label}: {failure.kind} in {place}{rest}")
 
 
 def _with_gpu(cases: Sequence[Case]) -> str:

@@ -98,3 +98,26 @@ def test_json_has_every_field() -> None:
         "layers": 1234,
     }
     assert whole["cases"][1]["failure"]["message"] == REFUSED.message
+
+
+def test_failures_that_differ_in_numbers_alone_are_one_text() -> None:
+    """The table has a line of each; ``verbose`` names each with its log."""
+    messages = ["no memory for 3 MiB", "no memory for 12 MiB", "another"]
+    cases = tuple(
+        CaseBuild(
+            case=str(n),
+            label=f"net/rtx/fp16/batch={n}",
+            failed="build",
+            failure=msgspec.structs.replace(REFUSED, message=message, log=f"log {n}"),
+        )
+        for n, message in enumerate(messages)
+    )
+    run = msgspec.structs.replace(RUN, cases=cases)
+    for text in (view.render(run, width=200), view.markdown(run)):
+        assert text.count("net/rtx/fp16/batch=0 and 1 more: build: Unsupported in parse: no memory for 3 MiB") == 1
+        assert "12 MiB" not in text
+        assert text.count("fix: another opset") == 2
+        assert text.count("FAILED: Unsupported in parse") == 3
+    verbose = view.render(run, width=200, verbose=True)
+    assert [f"no memory for {n} MiB" in verbose for n in (3, 12)] == [True, True]
+    assert all(f"    log {n}\n" in verbose for n in range(3))

@@ -163,6 +163,13 @@ def test_the_table_names_what_failed_and_what_to_do(trtbench: Trtbench, fake_sui
     assert "Fatal Python error" not in trtbench.out
 
 
+def test_the_message_of_several_cases_is_told_once_as_they_fail(trtbench: Trtbench, fake_suite: Suite) -> None:
+    assert trtbench("build", fake_suite("[{name: fake, tactics: 0.1, fail_build: unsupported}]")) == 1
+    assert trtbench.err.count("the fake runtime has no such operator") == 1
+    first = "net/fake[tactics=0.1,fail_build=unsupported]/fp32/batch=1"
+    assert f"batch=8: Unsupported in build, as {first}\n" in trtbench.err
+
+
 def test_what_lacks_a_package_fails_only_if_strict_or_if_nothing_is_built(
     trtbench: Trtbench, fake_suite: Suite
 ) -> None:
@@ -190,9 +197,15 @@ def test_what_was_built_before_an_interrupt_is_kept(trtbench: Trtbench, fake_sui
     assert [stage.cold for case in again.cases for stage in case.stages] == [False, True]
 
 
-def test_ctrl_c_ends_a_build_that_hangs_and_prints_the_others(trtbench: Trtbench, fake_suite: Suite) -> None:
+@pytest.mark.parametrize(
+    ("option", "rest"), [((), "goes on: what was made is in the cache"), (("--cold",), "begins anew, as --cold does")]
+)
+def test_ctrl_c_ends_a_build_that_hangs_and_prints_the_others(
+    trtbench: Trtbench, fake_suite: Suite, option: tuple[str, ...], rest: str
+) -> None:
     suite = fake_suite("[{name: fake, tactics: 0.1}, {name: fake, tactics: 0.1, fail_build: hang}]", timeout="600s")
     command = [sys.executable, "-m", "bench", "build", str(suite), "--select", "batch=1", "--progress", "plain"]
+    command += option
     with started_with(signal.SIGINT, signal.SIG_DFL):
         child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with child:
@@ -207,7 +220,7 @@ def test_ctrl_c_ends_a_build_that_hangs_and_prints_the_others(trtbench: Trtbench
         out, err = child.communicate()
     assert child.returncode == 130
     assert "1 of 2 cases built, 1 not finished" in out
-    assert "interrupted after 1 of 2 cases; the same command goes on" in err
+    assert f"interrupted after 1 of 2 cases; the same command {rest}\n" in err
 
 
 BAD: dict[str, tuple[list[str], str]] = {
