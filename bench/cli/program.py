@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -89,7 +90,7 @@ def _interrupted(arguments: argparse.Namespace, error: ProgramsInterrupted) -> i
 
     output.complain(f"trtbench: {error}" + "".join(f"\n  {escape.line(folder)}" for folder in error.folders))
     first = f"{shlex.join(['rm', '-r', *error.folders])}; " if error.folders else ""
-    output.complain(escape.line(f"  fix: to go on: {first}{typed.again(arguments)}"))
+    output.complain(escape.line(f"  fix: to go on: {first}{typed.again(arguments)}", sys.maxsize))  # to be pasted whole
     return 130
 
 
