@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -89,8 +88,11 @@ def _interrupted(arguments: argparse.Namespace, error: ProgramsInterrupted) -> i
     from bench.report import escape
 
     output.complain(f"trtbench: {error}" + "".join(f"\n  {escape.line(folder)}" for folder in error.folders))
-    first = f"{shlex.join(['rm', '-r', *error.folders])}; " if error.folders else ""
-    output.complain(escape.line(f"  fix: to go on: {first}{typed.again(arguments)}", sys.maxsize))  # to be pasted whole
+    if error.folders:  # which the same command would refuse
+        fix = f"all of them, elsewhere: {typed.again(arguments, '--out OTHER', without='--out')}"
+    else:
+        fix = f"to go on: {typed.again(arguments)}"
+    output.complain(escape.line(f"  fix: {fix}", sys.maxsize))  # to be pasted whole
     return 130
 
 
