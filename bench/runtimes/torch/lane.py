@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from bench.errors import CaseError, Unsupported
 from bench.model.lanes import Buffer
 from bench.model.seam import Context
 from bench.model.suite import Case
-from bench.runtimes.torch import errors, memory, models
+from bench.runtimes.torch import errors, memory, models, streams
 from bench.runtimes.torch.options import TorchOptions
 from bench.runtimes.torch.outputs import flatten_outputs
 from bench.runtimes.torch.state import Snapshot, changes, snapshot
@@ -61,7 +60,7 @@ class TorchLane:
         self._on: Any = None
         self.stream: int | None = None
         if device.type == "cuda":
-            self._use(torch.cuda.Stream(device) if fixed_outputs else _ordered_stream(device))
+            self._use(torch.cuda.Stream(device) if fixed_outputs else streams.ordered(device))
         self._set_stream = torch.cuda.set_stream
         self._modes: list[Any] = [torch.enable_grad(), torch.no_grad(), torch.inference_mode()]
         self._mode = self._modes.pop()
@@ -313,22 +312,6 @@ class TorchPrepared:
         self._program_tensors = tuple
         self._program = None
         self._more = dict
-
-
-def _ordered_stream(device: torch.device) -> Any:
-    """A stream whose work and that of the default stream are in the order of their issue, unlike torch.cuda.Stream's.
-
-    Some operators launch on the default stream whatever the current one is (deform_conv2d of torchvision 0.26, many an
-    extension): here they find what was computed before, and the events around a call have them between them. As torch
-    does with its own, the stream is kept until the process ends: the caching allocator knows memory by it.
-    """
-    import torch
-
-    handle = ctypes.c_void_p()
-    runtime: Any = torch.cuda.cudart()
-    with torch.cuda.device(device):
-        torch.cuda.check_error(runtime.cudaStreamCreate(ctypes.addressof(handle)))
-    return torch.cuda.ExternalStream(handle.value, device)
 
 
 def _raise_closed(inputs: Any) -> Any:
