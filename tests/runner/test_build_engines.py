@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Trtbench
+from tests.runner import build_kit
 
 pytestmark = [
     pytest.mark.long,
@@ -23,17 +24,7 @@ pytestmark = [
         reason="tensorrt_rtx is not installed: pip install tensorrt-rtx-cu13 (on x86-64); nox -s long installs it",
     ),
 ]
-ZOO = """
-import torch
-
-class Net(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.linear = torch.nn.Linear(3, 4)
-
-    def forward(self, x):
-        return self.linear(x).relu()
-
+ZOO = f"""{build_kit.ZOO}
 class Det(torch.nn.Module):
     def forward(self, x):
         return torch.linalg.det(x)

@@ -8,20 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Trtbench
+from tests.runner import build_kit
 
 pytestmark = pytest.mark.workers
 
-ZOO = """
-import torch
-
-class Net(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.linear = torch.nn.Linear(3, 4)
-
-    def forward(self, x):
-        return self.linear(x).relu()
-
+ZOO = f"""{build_kit.ZOO}
 class Branches(Net):
     def forward(self, x):
         return super().forward(x if x.sum() > 0 else -x)
