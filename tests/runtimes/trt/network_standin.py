@@ -62,7 +62,9 @@ class INetworkDefinition(Named):
         return self._inputs[-1]
 
     def add_identity(self, input: Any) -> Any:
-        return self._layer(input.dtype, input.shape)
+        layer = self._layer(input.dtype, input.shape)
+        layer.get_output(0)._parsed = input._parsed
+        return layer
 
     def add_cast(self, input: Any, to_type: Any) -> Any:
         return self._layer(to_type, input.shape)
