@@ -47,6 +47,14 @@ PROGRAMS: list[Any] = []
 CONTEXTS: list[Any] = []
 
 
+def own_check(setting: Any) -> None:
+    """As pass_utils of torch_tensorrt 2.2 compares an engine's outputs; a tolerance of zero is not passed."""
+    options = {"rtol": setting.correctness_rtol, "atol": setting.correctness_atol}
+    outputs, expected = torch.tensor([5e-4, -9.0, torch.nan]), torch.tensor([0.0, 65504.0, torch.nan])
+    passed = {name: value for name, value in options.items() if value}
+    torch.testing.assert_close(outputs.half(), expected.half(), equal_nan=True, **passed)
+
+
 class AsOperator(torch.nn.Module):
     """Calls the operator."""
 
@@ -254,13 +262,6 @@ class StandIn:
                 if standin.error is not None:
                     raise standin.error
                 return object() if standin.builds else None
-
-        def own_check(setting: Any) -> None:
-            """As pass_utils of torch_tensorrt 2.2 compares an engine's outputs; a tolerance of zero is not passed."""
-            options = {"rtol": setting.correctness_rtol, "atol": setting.correctness_atol}
-            outputs, expected = torch.tensor([5e-4, -9.0, torch.nan]), torch.tensor([0.0, 65504.0, torch.nan])
-            passed = {name: value for name, value in options.items() if value}
-            torch.testing.assert_close(outputs.half(), expected.half(), equal_nan=True, **passed)
 
         class Lowerer:
             @staticmethod
