@@ -19,14 +19,15 @@ _MOST_PLACES = 3
 
 def warnings(report: Mapping[str, Any], case: Case) -> tuple[Warning, ...]:
     """``GraphsByBackend``, ``GraphsSkipped``, ``GraphBreaks``, ``Recompiled``, ``LoggedErrors``, ``NotDense``,
-    ``TracerWarning`` and ``ExporterWarning`` from a fairness report.
+    ``GroupedDeconvolutions``, ``TracerWarning`` and ``ExporterWarning`` from a fairness report.
 
     The keys read are ``graph_capture``, ``graphs_skipped``, ``graph_breaks``, ``recompiles``, and for the reasons
     ``skip_reasons``, ``break_reasons``, ``recompile_reasons``; ``recompile_limit`` says that the compiler gave up;
     ``export_warnings`` are what tracers and exporters warned of, each with ``kind``, ``text``, ``place`` and ``count``;
     ``engine.errors`` is what a runtime wrote to its log as errors though its calls succeeded; ``deconvolutions`` counts
-    transposed convolutions that are ``in_groups`` in the model, and how many of them are ``dense``. A backend without
-    one of them has nothing to warn of there.
+    transposed convolutions that are ``in_groups`` in the model, and how many of them are ``dense``;
+    ``engine.grouped_deconvolutions`` counts those in an engine of TensorRT 8, unless the case has ``deconvolutions:
+    dense``. A backend without one of them has nothing to warn of there.
     """
     warnings = []
     if report.get("graph_capture") == "backend" and not case.cuda_graph:
@@ -42,6 +43,10 @@ def warnings(report: Mapping[str, Any], case: Case) -> tuple[Warning, ...]:
     if (counts := report.get("deconvolutions")) and (not counts["dense"] or counts["dense"] < counts["in_groups"]):
         figures = {"grouped": counts["in_groups"] - counts["dense"], "reasons": list(counts.get("reasons", ()))}
         warnings.append(Warning(kind="NotDense", figures=figures | {"in_groups": counts["in_groups"]}))
+    in_engine = report.get("engine", {}).get("grouped_deconvolutions", {})
+    if in_engine and case.options.get("deconvolutions") != "dense":
+        by_hand = case.options.get("network") or case.options.get("program") or ""
+        warnings.append(Warning(kind="GroupedDeconvolutions", figures={**in_engine, "by_hand": by_hand}))
     return (*warnings, *_export_warnings(report.get("export_warnings", ())))
 
 

@@ -12,7 +12,7 @@ from bench.model.seam import Context
 from bench.model.suite import Case
 from bench.runtimes.torch import lane
 from bench.runtimes.torch.options import TorchOptions
-from bench.runtimes.trt import builder, library
+from bench.runtimes.trt import builder, deconvolutions, library
 from bench.runtimes.trt.options import EngineOptions
 from bench.system import userfile
 
@@ -113,6 +113,7 @@ def report(case: Case, api: library.Api, folder: Path) -> dict[str, Any]:
     """Entries of the fairness report on the engines in ``folder``."""
     infos = [builder.read_info(each.parent) for each in sorted(folder.glob(f"*/{builder.BUILD_INFO}"))]
     first = infos[0]
+    in_groups = deconvolutions.total(info.grouped_deconvolutions for info in infos)
     return {
         "runtime": api.name,
         "strongly_typed": first.strongly_typed,
@@ -124,5 +125,6 @@ def report(case: Case, api: library.Api, folder: Path) -> dict[str, Any]:
             "layers": sum(info.layers for info in infos),
             "build_s": round(sum(info.build_ns for info in infos) / 1e9, 1),
             "warnings": sum(len(info.warnings) for info in infos),
+            **({"grouped_deconvolutions": in_groups} if in_groups else {}),
         },
     }

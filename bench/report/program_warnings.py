@@ -81,6 +81,17 @@ def _not_dense(f: Figures) -> Advice:
     return Advice(text, "compare the row as one of a program that is dense in part")
 
 
+def _grouped_deconvolutions(f: Figures) -> Advice:
+    layers = "1 grouped transposed convolution" if f["layers"] == 1 else "{} grouped transposed convolutions"
+    text = (
+        f"the engine has {layers.format(number(f['layers']))} with {number(f['groups'])} groups in all, and TensorRT 8 "
+        "computes one group after the other"
+    )
+    if f["by_hand"]:
+        return Advice(text, f"a single group in {f['by_hand']}, with zeros in the kernel between those of the groups")
+    return Advice(text, "deconvolutions: dense, an option of fx2trt: a single group, with zeros in the kernel")
+
+
 def _said(f: Figures) -> str:
     """The first text of a tracer's or exporter's warnings, and where."""
     text = str(f["text"])
@@ -201,6 +212,7 @@ SENTENCES: dict[str, Sentence] = {
     "GraphBreaks": _graph_breaks,
     "GraphsByBackend": _graphs_by_backend,
     "GraphsSkipped": _graphs_skipped,
+    "GroupedDeconvolutions": _grouped_deconvolutions,
     "LoggedErrors": _logged_errors,
     "MetricNotRehearsed": _metric_not_rehearsed,
     "NoQuantizedReference": _no_quantized_reference,

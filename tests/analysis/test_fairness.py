@@ -11,6 +11,9 @@ from bench.model.suite import Case
 from bench.report.warnings import describe
 
 OFF = Case(model="m", factory="f:m", inputs={}, backend="b")
+GROUPED_CASE = Case(model="m", factory="f:m", inputs={}, backend="b", options={"deconvolutions": "grouped"})
+DENSE_CASE = Case(model="m", factory="f:m", inputs={}, backend="b", options={"deconvolutions": "dense"})
+GROUPED = {"engine": {"grouped_deconvolutions": {"layers": 8, "groups": 832}}}
 ON = Case(model="m", factory="f:m", inputs={}, backend="b", cuda_graph=True)
 
 
@@ -37,6 +40,11 @@ ON = Case(model="m", factory="f:m", inputs={}, backend="b", cuda_graph=True)
             OFF, "NotDense", ["left 2 of 3 grouped transposed", "unchanged: up: it stays in PyTorch (and 1 more)"],
         ),
         ({"deconvolutions": {"in_groups": 0, "dense": 0}}, OFF, "NotDense", ["changed nothing: the model has no"]),
+        (
+            GROUPED, OFF, "GroupedDeconvolutions",
+            ["has 8 grouped transposed convolutions with 832 groups in all, and TensorRT 8 computes one group after"],
+        ),
+        (GROUPED, GROUPED_CASE, "GroupedDeconvolutions", ["has 8 grouped transposed convolutions with 832 groups"]),
         ({"graph_breaks": 1}, OFF, "GraphBreaks", ["once, and Python runs in between"]),
     ],
 )  # fmt: skip
@@ -58,10 +66,19 @@ def test_a_fact_that_a_reader_must_know_is_a_warning_with_what_to_try(
         ({"graph_capture": "backend"}, ON),
         ({"graph_capture": "harness"}, ON),
         ({"deconvolutions": {"in_groups": 2, "dense": 2}}, OFF),
+        ({"engine": {"plan_bytes": 1}}, OFF),
+        (GROUPED | {"deconvolutions": {"in_groups": 8, "dense": 8}}, DENSE_CASE),
     ],
 )
 def test_what_was_asked_for_is_no_warning(told: dict[str, Any], case: Case) -> None:
     assert fairness.warnings(told, case) == ()
+
+
+@pytest.mark.parametrize("option", ["network", "program"])
+def test_a_network_by_hand_is_to_be_edited(option: str) -> None:
+    case = Case(model="m", factory="f:m", inputs={}, backend="b", options={option: "net.py"})
+    (warning,) = fairness.warnings(GROUPED, case)
+    assert describe(warning).hint.startswith("a single group in net.py, with zeros in the kernel")
 
 
 def export_warning(kind: str, text: str, place: str, count: int = 1) -> dict[str, Any]:

@@ -302,6 +302,7 @@ TABLE: list[tuple[str, dict[str, Any], str, str]] = [
     ("NotDense", {"in_groups": 0, "grouped": 0, "reasons": []}, "dense changed nothing: the model has no", "leave the"),
     ("NotDense", {"in_groups": 3, "grouped": 1, "reasons": ["up: its kernel depends on the inputs"]},
      "left 1 of 3 grouped transposed convolutions unchanged: up: its kernel depends on the", "dense in part"),
+    ("GroupedDeconvolutions", {"layers": 1, "groups": 9, "by_hand": ""}, "convolution with 9 groups in all", ": dense"),
     ("TracerWarning",
      {"warnings": 3, "text": "A Python boolean. It is fixed", "place": "net.py:9", "others": ["net.py:12"]},
      "the tracer warned 3 times: A Python boolean (net.py:9; and at net.py:12)", "torch.where"),

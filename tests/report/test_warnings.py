@@ -68,6 +68,8 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
         "NotAsQuantized",
         {"outputs": {"y": {"cosine": 0.99, "fp32_cosine": 0.98}}, "undefined": [], "least": 0.999, "more": 0},
     ),
+    ("GroupedDeconvolutions", {"layers": 8, "groups": 832, "by_hand": ""}),
+    ("GroupedDeconvolutions", {"layers": 1, "groups": 64, "by_hand": "net.py"}),
     ("NotDense", {"in_groups": 3, "grouped": 2, "reasons": ["up: it stays in PyTorch", "out: it stays in PyTorch"]}),
     ("NotDense", {"in_groups": 0, "grouped": 0, "reasons": []}),
     ("NotAsQuantized", {"outputs": {}, "undefined": ["y"], "least": 0.999, "more": 2}),

@@ -15,7 +15,7 @@ from bench.model.seam import Context
 from bench.model.suite import Case, resolve_shapes
 from bench.runtimes import shapes
 from bench.runtimes.torch.exports import ExportWarning
-from bench.runtimes.trt import calibrators, library, networks, rtx, timing_cache, versions
+from bench.runtimes.trt import calibrators, deconvolutions, library, networks, rtx, timing_cache, versions
 from bench.runtimes.trt.options import EngineOptions, Options, RtxOptions
 from bench.units import format_size
 
@@ -35,7 +35,8 @@ class BuildInfo(Data, frozen=True, kw_only=True):
     before the builder fuses them. ``profile`` holds min, opt and max of each dynamic input, by its name in the suite.
     ``compute_capabilities`` are those that were requested, none where a runtime has no such setting or its own default.
     ``calibration`` says who quantized and by how many samples, ``deconvolutions`` how many transposed convolutions in
-    groups were made dense, where a program was written with ``deconvolutions: dense``.
+    groups were made dense, where a program was written with ``deconvolutions: dense``; ``grouped_deconvolutions`` how
+    many ``layers`` of a network of TensorRT 8 are such convolutions, and their ``groups`` in all.
     ``slowest_layers`` are those that the builder of TensorRT 8 spent most time on, in ns, while it timed kernels.
     ``warnings`` are TensorRT's, ``export_warnings`` those of the exporter that made the ONNX file.
     """
@@ -59,6 +60,7 @@ class BuildInfo(Data, frozen=True, kw_only=True):
     compute_capabilities: tuple[str, ...] = ()
     calibration: dict[str, Any] = {}
     deconvolutions: dict[str, Any] = {}
+    grouped_deconvolutions: dict[str, int] = {}
     profile: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = {}
     warnings: tuple[str, ...] = ()
     export_warnings: tuple[ExportWarning, ...] = ()
@@ -112,6 +114,7 @@ def build(
     with context.phase("parse"):
         definition = _define(api, versions.new_network(api, builder, strong), case, options, context, fill)
         profile = _add_profile(api, builder, config, definition, case)
+        in_groups = deconvolutions.in_groups(api, definition.network) if api.major < 10 else {}
     tactics = versions.progress(api, config, context)
     plain = options if isinstance(options, Options) else Options()
     with (
@@ -134,6 +137,7 @@ def build(
         layers=definition.network.num_layers,
         strongly_typed=strong,
         flags=tuple(flags),
+        grouped_deconvolutions=in_groups,
         profile=profile,
         warnings=tuple(api.log.warnings()[:_MAX_WARNINGS]),
         slowest_layers=tactics.times() if tactics else {},

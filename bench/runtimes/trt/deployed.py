@@ -171,7 +171,11 @@ def _report(case: Case, info: builder.BuildInfo, runner: Runner, product: librar
         "tactic_sources": ", ".join(info.tactic_sources),
         **({"calibration": info.calibration} if info.calibration else {}),
         **({"deconvolutions": info.deconvolutions} if info.deconvolutions else {}),
-        "engine": {"plan_bytes": info.plan_bytes, "build_s": round(info.build_ns / 1e9, 1)},
+        "engine": {
+            "plan_bytes": info.plan_bytes,
+            "build_s": round(info.build_ns / 1e9, 1),
+            **({"grouped_deconvolutions": counts} if (counts := info.grouped_deconvolutions) else {}),
+        },
     }
 
 

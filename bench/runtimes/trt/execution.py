@@ -258,6 +258,7 @@ class EnginePrepared:
                 "reformats": sum(layer.reformat for layer in layers),
                 "aux_streams": int(self._engine.num_aux_streams),
                 "build_s": round(self._info.build_ns / 1e9, 1),
+                **({"grouped_deconvolutions": counts} if (counts := self._info.grouped_deconvolutions) else {}),
                 **({"slowest_layers_s": slowest} if (slowest := _seconds(self._info.slowest_layers)) else {}),
                 "warnings": len(self._info.warnings),
                 **({"errors": errors[-_SHOWN_ERRORS:]} if (errors := self._api.log.errors()) else {}),

@@ -18,7 +18,15 @@ import pytest
 
 from bench.runtimes import memory
 from tests.runtimes.trt import names as trt_names
-from tests.runtimes.trt.network_standin import NARROW, INetworkDefinition, ITensor, OnnxParser, ParserError
+from tests.runtimes.trt.network_standin import (
+    NARROW,
+    IDeconvolutionLayer,
+    ILayer,
+    INetworkDefinition,
+    ITensor,
+    OnnxParser,
+    ParserError,
+)
 from tests.runtimes.trt.script import Named, Script
 
 
@@ -213,8 +221,8 @@ class IPluginRegistry(Named):
 _OBJECTS = ("progress_monitor", "int8_calibrator")  # of settings, the ones that a plan does not hold
 
 _STAND_INS = (
-    ILogger, IProgressMonitor, ITensor, INetworkDefinition, OnnxParser, ParserError, ITimingCache, IOptimizationProfile,
-    IBuilderConfig, Builder, IInt8EntropyCalibrator2, Runtime, IPluginRegistry,
+    ILogger, IProgressMonitor, ITensor, ILayer, IDeconvolutionLayer, INetworkDefinition, OnnxParser, ParserError,
+    ITimingCache, IOptimizationProfile, IBuilderConfig, Builder, IInt8EntropyCalibrator2, Runtime, IPluginRegistry,
 )  # fmt: skip
 
 

@@ -20,13 +20,29 @@ class ITensor(Named):
     _parsed = False
 
 
-class Layer:
-    def __init__(self, output: Any) -> None:
-        self._output = output
+class ILayer(Named):
+    """A layer as the network gives it again, whatever its kind: with what all kinds have."""
+
+    def __init__(self, kind: str, output: Any) -> None:
+        self._kind, self._output, self._groups = kind, output, [1]
+
+    @property
+    def type(self) -> Any:
+        return self._trt.LayerType[self._kind]
 
     def get_output(self, index: int) -> Any:
         assert index == 0
         return self._output
+
+
+class IDeconvolutionLayer(ILayer):
+    @property
+    def num_groups(self) -> int:
+        return int(self._groups[0])
+
+    @num_groups.setter
+    def num_groups(self, groups: int) -> None:
+        self._groups[0] = groups
 
 
 class INetworkDefinition(Named):
@@ -54,6 +70,12 @@ class INetworkDefinition(Named):
     def get_output(self, index: int) -> Any:
         return self._outputs[index]
 
+    def get_layer(self, index: int) -> Any:
+        layer = self._layers[index]
+        plain = self._trt.ILayer(layer._kind, layer._output)
+        plain._groups = layer._groups
+        return plain
+
     def get_flag(self, flag: Any) -> bool:
         return bool(self._flags >> int(flag) & 1)
 
@@ -62,15 +84,19 @@ class INetworkDefinition(Named):
         return self._inputs[-1]
 
     def add_identity(self, input: Any) -> Any:
-        layer = self._layer(input.dtype, input.shape)
+        layer = self._layer("IDENTITY", input.dtype, input.shape)
         layer.get_output(0)._parsed = input._parsed
         return layer
 
     def add_cast(self, input: Any, to_type: Any) -> Any:
-        return self._layer(to_type, input.shape)
+        return self._layer("CAST", to_type, input.shape)
+
+    def add_deconvolution_nd(self, input: Any, num_output_maps: int, kernel_shape: Sequence[int], kernel: Any) -> Any:
+        return self._layer("DECONVOLUTION", input.dtype, (input.shape[0], num_output_maps, *input.shape[2:]))
 
     def add_constant(self, shape: Sequence[int], weights: Any) -> Any:
-        return self._layer(self._trt.DataType.HALF if weights.dtype == "float16" else self._trt.DataType.FLOAT, shape)
+        dtype = self._trt.DataType.HALF if weights.dtype == "float16" else self._trt.DataType.FLOAT
+        return self._layer("CONSTANT", dtype, shape)
 
     def mark_output(self, tensor: Any) -> None:
         assert tensor.name not in [output.name for output in self._outputs]
@@ -81,8 +107,9 @@ class INetworkDefinition(Named):
     def unmark_output(self, tensor: Any) -> None:
         self._outputs.remove(tensor)
 
-    def _layer(self, dtype: Any, shape: Sequence[int]) -> Layer:
-        self._layers.append(Layer(self._tensor(f"layer {len(self._layers)}", dtype, shape)))
+    def _layer(self, kind: str, dtype: Any, shape: Sequence[int]) -> Any:
+        bound = self._trt.IDeconvolutionLayer if kind == "DECONVOLUTION" else self._trt.ILayer
+        self._layers.append(bound(kind, self._tensor(f"layer {len(self._layers)}", dtype, shape)))
         return self._layers[-1]
 
 
@@ -110,12 +137,15 @@ class OnnxParser(Named):
         for name, dtype, shape in found["inputs"]:
             self._network.add_input(name, self._trt.DataType[dtype], shape)
         for name, dtype, shape in found["outputs"]:
-            output = self._network._layer(self._trt.DataType[dtype], shape).get_output(0)
+            output = self._network._layer("IDENTITY", self._trt.DataType[dtype], shape).get_output(0)
             output.name = name
             self._network.mark_output(output)
             if not self._script.untyped_outputs:
                 output.dtype = self._trt.DataType[dtype]
             output._parsed = True
+        for groups in found.get("deconvolutions", ()):
+            image = self._network._tensor("image", self._trt.DataType.HALF, (1, 8, 4, 4))
+            self._network.add_deconvolution_nd(image, 8, (2, 2), b"").num_groups = groups
         return True
 
 

@@ -199,8 +199,9 @@ def test_without_the_package_it_says_what_to_install(
 
 def test_the_report_has_the_versions_of_the_package_and_of_the_library(bench: Bench, machine: Machine) -> None:
     info = builder.BuildInfo(
-        runtime="", plan_bytes=1, build_ns=1, inputs={}, outputs={}, layers=1, strongly_typed=True, optimization_level=3
-    )
+        runtime="", plan_bytes=1, build_ns=1, inputs={}, outputs={}, layers=1, strongly_typed=True,
+        optimization_level=3, grouped_deconvolutions={"layers": 8, "groups": 832},
+    )  # fmt: skip
     machine.write(f"build/{builder.BUILD_INFO}", msgspec.json.encode(info).decode())
     machine.write("runner/info.json", '{"version": "10.7.0"}')
     script = SCRIPT.format(python=sys.executable, answer=ANSWER).replace("compiler=script", "library=100701")
@@ -211,7 +212,9 @@ def test_the_report_has_the_versions_of_the_package_and_of_the_library(bench: Be
     artifacts = {name: machine.root / name for name in ("build", "runner", "reference")}
     with deployed.prepare(case, Options(executor="cpp"), bench.context(case, artifacts)) as prepared:
         prepared.lanes(1)
-        assert prepared.fairness()["runtime"] == "TensorRT 10.7.0 (libnvinfer 10.7.1)"
+        report = prepared.fairness()
+        assert report["runtime"] == "TensorRT 10.7.0 (libnvinfer 10.7.1)"
+        assert report["engine"]["grouped_deconvolutions"] == {"layers": 8, "groups": 832}
 
 
 @PRODUCTS
