@@ -26,7 +26,8 @@ from bench.runtimes.trt import builder, library
 from bench.runtimes.trt import options as trt_options
 from bench.units import parse_size
 
-_OWN = ("program", "fallback", "min_block_size", "deconvolutions")  # options that those of ``tensorrt`` do not have
+# Options that are of the program, not of how ``tensorrt`` builds an engine.
+_OWN = ("program", "fallback", "min_block_size", "deconvolutions")
 _MIN_BLOCK_SIZE = 5
 _EXAMINED = (artifact.PLACEMENT_STAGE, artifact.ACCURACY_STAGE)
 # The kinds of stages that PyTorch makes.

@@ -20,6 +20,7 @@ from bench.model.profile import Range
 from bench.model.seam import Context, Missing, Stage
 from bench.model.suite import Case
 from bench.runtimes import (
+    deconvolutions,
     memory,
     onnx,
     onnx_manifest,
@@ -125,7 +126,9 @@ class OnnxRuntime(quantized_file.QuantizesGraphs):
         if stage.kind == "reference":
             self._refer(case, context, out)
         else:
-            onnx.export(case, context, out, stage.key.get("exporter", "dynamo"), stage.key.get("opset"))
+            exporter, opset = stage.key.get("exporter", "dynamo"), stage.key.get("opset")
+            dense = deconvolutions.are_dense(stage.key)
+            onnx.export(case, context, out, exporter, opset, dense_deconvolutions=dense)
 
     def _refer(self, case: Case, context: Context, out: Path) -> None:
         folder = context.scratch / "file"

@@ -18,7 +18,7 @@ from bench.model.factory import program_of
 from bench.model.seam import Context, Stage
 from bench.model.sensitivity import Question
 from bench.model.suite import Case
-from bench.runtimes import shapes
+from bench.runtimes import deconvolutions, shapes
 from bench.runtimes.quantization import quantization_options, settings, without_quantization
 from bench.runtimes.torch.exports import ExportWarning
 
@@ -39,8 +39,8 @@ _TRACED = "the backend tensorrt, whose exporter traces one path; or torch.where 
 class Manifest(msgspec.Struct, frozen=True):
     """Stored beside a program: how many nodes it was written from, the warnings of torch.export, and of a program in
     parts the names of its engines. ``facts`` are counts: see ``partition.Division.facts``, and for a program with
-    ``deconvolutions: dense`` ``deconvolutions.count``. Of one at int8 who quantized it, by which observer and samples,
-    and where its Q/DQ stand.
+    ``deconvolutions: dense`` the ``deconvolutions.count``. Of one at int8 who quantized it, by which observer and
+    samples, and where its Q/DQ stand.
     """
 
     ops: int
@@ -85,8 +85,8 @@ def stage(case: Case, min_block_size: int | None = None) -> Stage:
     key: dict[str, Any] = {"model": shapes.model_key(case), "precision": case.precision, "lowering": _digest()}
     if min_block_size is not None:
         key["min_block_size"] = min_block_size
-    if has_dense_deconvolutions(case.options):
-        key["deconvolutions"] = "dense"
+    if deconvolutions.are_dense(case.options):
+        key[deconvolutions.FACT] = "dense"
     needs: tuple[str, ...] = ()
     if case.precision in QUANTIZED:
         how = settings(case.options)
@@ -95,11 +95,6 @@ def stage(case: Case, min_block_size: int | None = None) -> Stage:
             key["floating"] = list(how.floating)
         needs = (quantization.STAGE,)
     return Stage(name=STAGE, kind="program", producer="fx2trt", key=key, needs=needs, libraries=shapes.libraries(case))
-
-
-def has_dense_deconvolutions(options: Mapping[str, Any]) -> bool:
-    """Whether a case's options, or a stage's key, have transposed convolutions in groups made dense."""
-    return options.get("deconvolutions") == "dense"
 
 
 def calibration_stage(case: Case) -> Stage:
@@ -212,7 +207,7 @@ def produce(
         Unsupported: torch.export cannot take the model, or it has operators or arguments without a converter.
     """
     from bench.lowering import codegen, normalise, split
-    from bench.lowering.passes import deconvolutions
+    from bench.lowering.passes.deconvolutions import about as about_deconvolutions
     from bench.lowering.quantize import examination, widening
 
     min_block_size, placed = key.get("min_block_size"), key.get("placement", "fx")
@@ -222,10 +217,10 @@ def produce(
         if case.precision in QUANTIZED:
             ranges = quantization.read(context.artifacts[quantization.STAGE], case)
             graph = widening.widen(examination.quantized(graph, ranges, placed, key.get("floating", ())))
-        title = "\n\n".join([_title(case), *map(deconvolutions.about, facts.values())])
+        title = "\n\n".join([_title(case), *map(about_deconvolutions, facts.values())])
         about: dict[str, Any] = {"title": title, "precision": case.precision, "profile": shapes.profile(case)}
         if in_parts:
-            about |= {"min_block_size": min_block_size, "dense_deconvolutions": has_dense_deconvolutions(key)}
+            about |= {"min_block_size": min_block_size, "dense_deconvolutions": deconvolutions.are_dense(key)}
         parts = split.generate(graph, names, **about) if in_parts else None
         program = parts or codegen.generate(graph, names, **about)
         program.write(out)
@@ -281,7 +276,7 @@ def lowered_graph(
         with context.phase("lower"), torch.no_grad():
             graph = lower.run_passes(
                 normalise.normalise(exported, tuple(example), below="model.", keep_unsupported=in_parts),
-                has_dense_deconvolutions(key or {}) and not in_parts,
+                deconvolutions.are_dense(key or {}) and not in_parts,
             )
             if case.dynamic:
                 trial = exports.Trial(case, TorchOptions(), on_cpu, module, names)

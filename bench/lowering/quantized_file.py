@@ -16,7 +16,7 @@ from bench.model.placement import Placement
 from bench.model.seam import Context, Stage
 from bench.model.sensitivity import Question
 from bench.model.suite import Case
-from bench.runtimes import onnx_manifest, shapes
+from bench.runtimes import deconvolutions, onnx_manifest, shapes
 from bench.runtimes.quantization import quantization_options
 from bench.runtimes.torch import errors
 
@@ -111,9 +111,10 @@ def export(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> N
         raise Unavailable("exporting to ONNX needs the package 'onnx'", fix=install("onnx"))
     from bench.lowering.quantize import examination, onnx_export
 
-    with artifact.lowered_graph(case, context) as (graph, names, warnings):
+    with artifact.lowered_graph(case, context, key) as (graph, names, warnings):
         import torch
 
+        counts = graph.meta.get(deconvolutions.FACT, {})
         with context.phase("quantize"):
             ranges = quantization.read(context.artifacts[quantization.STAGE], case)
             graph = examination.quantized(graph, ranges, key["placement"], key.get("floating", ()))
@@ -129,6 +130,7 @@ def export(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> N
                 key["opset"],
             )
         who = quantization.facts(context.artifacts[quantization.STAGE]) | {"placement": key["placement"]}
-        onnx_manifest.write_manifest(
-            onnx_manifest.Manifest(inputs, names, "legacy", key["opset"], warnings, quantization=who), out
+        manifest = onnx_manifest.Manifest(
+            inputs, names, "legacy", key["opset"], warnings, quantization=who, deconvolutions=counts
         )
+        onnx_manifest.write_manifest(manifest, out)

@@ -89,7 +89,7 @@ def _grouped_deconvolutions(f: Figures) -> Advice:
     )
     if f["by_hand"]:
         return Advice(text, f"a single group in {f['by_hand']}, with zeros in the kernel between those of the groups")
-    return Advice(text, "deconvolutions: dense, an option of fx2trt: a single group, with zeros in the kernel")
+    return Advice(text, "deconvolutions: dense, for a single group with zeros in the kernel")
 
 
 def _said(f: Figures) -> str:

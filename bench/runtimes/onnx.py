@@ -18,7 +18,15 @@ from bench.model.distributions import install
 from bench.model.factory import program_of
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
-from bench.runtimes import onnx_constants, onnx_file, onnx_manifest, onnx_sizes, shapes
+from bench.runtimes import (
+    deconvolutions,
+    onnx_constants,
+    onnx_deconvolutions,
+    onnx_file,
+    onnx_manifest,
+    onnx_sizes,
+    shapes,
+)
 from bench.runtimes.onnx_manifest import MODEL, Manifest, input_name, output_name, write_manifest
 from bench.runtimes.torch import calls, errors, exports, models, session
 from bench.runtimes.torch.exports import ExportWarning
@@ -37,14 +45,16 @@ _OWN_OPERATOR = re.compile(rf"\b({_FOREIGN}::\w+)|op='({_FOREIGN})\.(\w+)'")
 _NO_OPERATOR = "another backend (eager, inductor), or a model that computes this by operators of torch"
 
 
-def stage(case: Case, exporter: Exporter, opset: int | None) -> Stage:
+def stage(case: Case, exporter: Exporter, opset: int | None, *, dense_deconvolutions: bool = False) -> Stage:
     """The ONNX file of a case, named ``export``: made by ``onnxruntime``'s produce in the default toolchain.
 
     The measuring toolchain may lack torch. Its key is the same for every runtime that asks for the same file. A model
-    that is an ONNX file is copied: no exporter is asked.
+    that is an ONNX file is copied: no exporter is asked. With ``dense_deconvolutions`` it has no transposed
+    convolutions in groups whose kernels are constants.
     """
+    dense = {deconvolutions.FACT: "dense"} if dense_deconvolutions else {}
     if program_of(case.factory) == "onnx":
-        return _stage_of_file(case)
+        return _stage_of_file(case, dense)
     return Stage(
         name="export",
         kind="onnx",
@@ -55,18 +65,22 @@ def stage(case: Case, exporter: Exporter, opset: int | None) -> Stage:
             "exporter": exporter,
             "opset": opset,
             **({"constants": "separate"} if exporter == "legacy" else {}),
+            **dense,
         },
         libraries=shapes.libraries(case, "onnx", "onnxscript"),
     )
 
 
-def _stage_of_file(case: Case) -> Stage:
-    key = {"model": shapes.model_key(case), "precision": _file_precision(case.precision)}
+def _stage_of_file(case: Case, more: Mapping[str, Any]) -> Stage:
+    key = {"model": shapes.model_key(case), "precision": _file_precision(case.precision), **more}
     return Stage(name="export", kind="onnx", producer="onnxruntime", key=key)
 
 
-def take_file(case: Case, context: Context, out: Path, *, any_precision: bool = False) -> None:
-    """Copy the user's ONNX file and its external data into ``out``, and write its manifest.
+def take_file(
+    case: Case, context: Context, out: Path, *, any_precision: bool = False, dense_deconvolutions: bool = False
+) -> None:
+    """Copy the user's ONNX file and its external data into ``out``, and write its manifest. With
+    ``dense_deconvolutions`` those of the copy are dense.
 
     Unsupported if its weights are not of the case's precision, SuiteError if it does not take the case's inputs.
     """
@@ -86,19 +100,31 @@ def take_file(case: Case, context: Context, out: Path, *, any_precision: bool = 
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path.parent / name, out / name)
     outputs = tuple(value.name for value in about.outputs)
-    manifest = Manifest(tuple(case.inputs), outputs, _NO_EXPORTER, about.opset, own_names=True)
+    counts = _with_dense(out / MODEL) if dense_deconvolutions else {}
+    manifest = Manifest(tuple(case.inputs), outputs, _NO_EXPORTER, about.opset, own_names=True, deconvolutions=counts)
     write_manifest(manifest, out)
 
 
-def export(case: Case, context: Context, out: Path, exporter: Exporter, opset: int | None) -> None:
-    """Write ``model.onnx`` and ``manifest.json`` into ``out``. Phases: import, load, export; of a file only load.
+def _with_dense(path: Path) -> dict[str, Any]:
+    """Make the deconvolutions of a file dense; the counts. Unavailable without the package onnx."""
+    if importlib.util.find_spec("onnx") is None:
+        raise Unavailable("deconvolutions: dense of an ONNX file needs the package 'onnx'", fix=install("onnx"))
+    return onnx_deconvolutions.make_dense(path)
+
+
+def export(
+    case: Case, context: Context, out: Path, exporter: Exporter, opset: int | None,
+    *, dense_deconvolutions: bool = False,
+) -> None:  # fmt: skip
+    """Write ``model.onnx`` and ``manifest.json`` into ``out``, with ``dense_deconvolutions`` as ``stage`` says.
+    Phases: import, load, export; of a file only load.
 
     Exported on the CPU whatever the device, as the file is the same. fp16 and bf16 models are converted before, so
     that inputs, weights and outputs have that type. Under no_grad: the exporters reject inference_mode.
     """
     if program_of(case.factory) == "onnx":
         with context.phase("load"):
-            take_file(case, context, out)
+            take_file(case, context, out, dense_deconvolutions=dense_deconvolutions)
         return
     case = unquantized(case)
     _check_packages(exporter)
@@ -125,10 +151,12 @@ def export(case: Case, context: Context, out: Path, exporter: Exporter, opset: i
                 module = torch.jit.trace(module, tuple(example.values()), check_trace=False)
             warnings = _write_file(module, example, names, case, out / MODEL, exporter, opset, arguments)
             _check_outputs(out / MODEL, names)
+            counts = _with_dense(out / MODEL) if dense_deconvolutions else {}
             if case.dynamic:
                 trial = exports.Trial(case, TorchOptions(), on_cpu, module, names)
                 onnx_sizes.check(out / MODEL, case, trial, names)
-        manifest = Manifest(tuple(example), names, exporter, _opset_of(out / MODEL), tuple(warnings))
+        opset_of_file = _opset_of(out / MODEL)
+        manifest = Manifest(tuple(example), names, exporter, opset_of_file, tuple(warnings), deconvolutions=counts)
         write_manifest(manifest, out)
 
 

@@ -26,7 +26,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
     An exported file calls them ``input_name(0)``, ... and ``output_name(0)``, ...; one with ``own_names`` as the suite
     does. ``warnings`` are those of the exporter, ``quantization`` says who placed its Q/DQ, by which observer and
-    samples.
+    samples, ``deconvolutions`` is the ``deconvolutions.count`` of a file in which they were made dense.
     """
 
     inputs: tuple[str, ...]
@@ -36,6 +36,7 @@ class Manifest(msgspec.Struct, frozen=True):
     warnings: tuple[ExportWarning, ...] = ()
     own_names: bool = False
     quantization: dict[str, Any] = {}
+    deconvolutions: dict[str, Any] = {}
 
     @property
     def file_inputs(self) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.runtimes import onnx_file
+from bench.runtimes import onnx_file, onnx_manifest
 
 # What torch's exporter writes beside each node: the modules around it, from the outermost on, and the node's own name.
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -109,11 +109,20 @@ def nodes_of(path: Path) -> list[Node]:
     nodes: list[Node] = []
     for number, graph in onnx_file.fields(memoryview(path.read_bytes())):
         if number == 7 and not isinstance(graph, int):
-            nodes += [_node(value) for kind, value in onnx_file.fields(graph) if kind == 1]
+            nodes += [node_of(value) for kind, value in onnx_file.fields(graph) if kind == 1]
     return nodes
 
 
-def _node(value: int | memoryview) -> Node:
+def module_of(node: Node) -> str:
+    """The path of a node's module in the model, by its scopes, or by a name as ``/model/layer1/conv1/Conv``; empty
+    where the file does not tell.
+    """
+    path = node.scope or ".".join(node.name.split("/")[1:-1])
+    return path.removeprefix(onnx_manifest.WRAPPER).removeprefix(".")
+
+
+def node_of(value: int | memoryview) -> Node:
+    """The node that a message of protobuf is. ValueError if it is none."""
     if isinstance(value, int):
         raise ValueError("it is no model")
     texts: dict[int, list[str]] = {1: [], 2: [], 3: [""], 4: [""]}

@@ -15,14 +15,15 @@ from bench.model.distributions import install
 from bench.model.divergence import GRAPH, MARK, RUN, VALUES, Graph, MarkedRun, Node
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
-from bench.runtimes import onnx, onnx_manifest, onnx_nodes, shapes
+from bench.runtimes import deconvolutions, onnx, onnx_manifest, onnx_nodes, shapes
 
 _LIBRARIES = ("onnx", "onnxruntime", "onnxruntime-gpu")
 
 
-def stage(case: Case, exporter: onnx.Exporter, opset: int | None) -> Stage:
+def stage(case: Case, exporter: onnx.Exporter, opset: int | None, *, dense_deconvolutions: bool = False) -> Stage:
     """The ONNX file of a case with the values of its tensors, for the sizes of this case and its inputs."""
-    key = {**onnx.stage(case, exporter, opset).key, "exporter": exporter, "opset": opset, "symbols": case.symbols}
+    file = onnx.stage(case, exporter, opset, dense_deconvolutions=dense_deconvolutions)
+    key = {**file.key, "exporter": exporter, "opset": opset, "symbols": case.symbols}
     libraries = shapes.libraries(case, "onnxscript", *_LIBRARIES)
     return Stage(name="values", kind="values", producer="tensorrt", key=key, needs=("reference",), libraries=libraries)
 
@@ -34,18 +35,21 @@ def marked_stage(marks: Sequence[str]) -> Stage:
     return Stage(name="marked", kind="marked", producer="tensorrt", key=key, needs=needs, libraries=_LIBRARIES)
 
 
-def produce(case: Case, context: Context, out: Path, exporter: onnx.Exporter, opset: int | None) -> None:
-    """Write the case's ONNX file, ``graph.json`` (``Graph``) and ``values.safetensors`` into ``out``.
+def produce(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> None:
+    """Write the case's ONNX file, ``graph.json`` (``Graph``) and ``values.safetensors`` into ``out``; ``key`` is the
+    stage's.
 
     The values are those of the same model exported at float32, of the tensors that both files have.
     """
     _require()
-    onnx.export(case, context, out, exporter, opset)
+    exporter, opset, dense = key["exporter"], key["opset"], deconvolutions.are_dense(key)
+    onnx.export(case, context, out, exporter, opset, dense_deconvolutions=dense)
     folder = out
     if case.precision not in ("fp32", "tf32"):
         folder = context.scratch / "float32"
         folder.mkdir()
-        onnx.export(msgspec.structs.replace(case, precision="fp32"), context, folder, exporter, opset)
+        in_float32 = msgspec.structs.replace(case, precision="fp32")
+        onnx.export(in_float32, context, folder, exporter, opset, dense_deconvolutions=dense)
     nodes = onnx_nodes.nodes_of(out / onnx_manifest.MODEL)
     shared = {name for node in onnx_nodes.nodes_of(folder / onnx_manifest.MODEL) for name in node.outputs if name}
     names = [name for node in nodes for name in node.outputs if name in shared]
@@ -151,19 +155,13 @@ def _graph(folder: Path, nodes: Sequence[onnx_nodes.Node], compared: set[str], d
             stands_for[name] = (name,) if name in compared else reads
             held[name] = () if name in compared else infinite
             if name in compared:
-                module = _module(node)
+                module = onnx_nodes.module_of(node)
                 result.append(
                     Node(name=name, op=node.operator, module=module, inputs=reads, weights=infinite, dtype=dtype)
                 )
     outputs = onnx_manifest.read_manifest(folder).file_outputs
     of_output = {name: of_file for name, of_file in outputs.items() if of_file in compared}
     return Graph(nodes=tuple(result), outputs=of_output, infinite=tuple(weights))
-
-
-def _module(node: onnx_nodes.Node) -> str:
-    """The path of a node's module in the model, by its scopes, or by a name as ``/model/layer1/conv1/Conv``."""
-    path = node.scope or ".".join(node.name.split("/")[1:-1])
-    return path.removeprefix(onnx_manifest.WRAPPER).removeprefix(".")
 
 
 def _infinite(folder: Path) -> list[str]:

@@ -91,10 +91,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         {"route": "fx2trt", "program": "net.py"},
         "dense cannot change the program in net.py: remove one of",
     ),
-    ("tensorrt_rtx", {}, "deconvolutions: dense is of network programs: route: fx2trt"),
-    ("tensorrt_rtx", {"network": "zoo.py:build"}, "deconvolutions: dense is of network programs: route: fx2trt"),
     ("fx2trt", {"deconvolutions": "sparse"}, "Invalid enum value 'sparse'"),
-    ("tensorrt", {}, "unknown field `deconvolutions`"),
 ]
 
 

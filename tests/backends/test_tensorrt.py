@@ -90,6 +90,7 @@ OTHERS: list[dict[str, Any]] = [
             {"exporter": "dynamo"},
             {"opset": 16},
             {"network": "zoo.py:build"},
+            {"deconvolutions": "dense"},
             {"workspace": 4096},
             {"optimization_level": 0},
             {"tactic_sources": ["JIT_CONVOLUTIONS"]},

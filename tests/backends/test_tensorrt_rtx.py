@@ -37,7 +37,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"exporter": "dynamo"}, {"opset": 18}, {"network": "zoo.py:build"}, {"workspace": 4096}, {"optimization_level": 0},
     {"tactic_sources": []}, {"max_aux_streams": 0}, {"compute_capabilities": [8.9]},
     {"compute_capabilities": "current"}, {"route": "fx2trt"}, {"route": "fx2trt", "program": "edited/program.py"},
-    {"route": "fx2trt", "deconvolutions": "dense"}, {"observer": "minmax"}, {"samples": 4}, {"data": "calibration.npz"},
+    {"deconvolutions": "dense"}, {"route": "fx2trt", "deconvolutions": "dense"},
+    {"observer": "minmax"}, {"samples": 4}, {"data": "calibration.npz"},
     {"placement": "mended"}, {"floating": ["conv"]}, {"producer": "pt2e"},
 ]  # fmt: skip
 RUNNING: list[dict[str, Any]] = [

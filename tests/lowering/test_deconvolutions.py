@@ -153,7 +153,7 @@ def test_a_kernel_that_would_be_too_large_stays(monkeypatch: pytest.MonkeyPatch)
     weight = values("FLOAT", (4, 3, 2, 2), 1)
     before = graph_of(lambda x, w: UP[1](x, w, groups=2), [values("FLOAT", IMAGE, 0)], [weight])
     for most, groups in ((96, 1), (95, 2)):
-        monkeypatch.setattr(deconvolutions, "MOST_VALUES", most)
+        monkeypatch.setattr("bench.runtimes.deconvolutions.MOST_VALUES", most)
         after = deconvolutions.make_dense(before)
         assert convolutions(after) == [(groups, "weight.0")]
         assert after.meta[deconvolutions.FACT]["dense"] == 2 - groups

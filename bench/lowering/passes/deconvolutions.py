@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.lowering import normalise
 from bench.lowering.passes import edit
+from bench.runtimes import deconvolutions
 
 if TYPE_CHECKING:
     import torch
 
-# The most values of a dense kernel, as of 512 channels with 8 x 8: 32 MiB at fp16. Its zeros lie in the program and in
-# the engine as weights do, and each call reads them, which of 32 MiB takes 10 us at the 3.35 TB/s of an H100.
-MOST_VALUES = 1 << 24
-
 # The key of ``count`` in the facts of a program, and in the ``meta`` of a graph that ``make_dense`` returned.
-FACT = "deconvolutions"
-_MOST_REASONS = 8
+FACT = deconvolutions.FACT
 
 
 def make_dense(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
@@ -26,7 +21,8 @@ def make_dense(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
 
     The kernel [in, out / groups, ...] becomes [in, out, ...], ``groups`` times as large and with ``groups`` times the
     arithmetic. It keeps its name, unless something else reads the one in groups. Kernels that depend on the inputs stay
-    as they are, and those that would have more than MOST_VALUES values. ``meta`` of the result has the ``count``.
+    as they are, and those that would have more than ``deconvolutions.MOST_VALUES`` values. ``meta`` of the result has
+    the ``count``.
     """
     result = edit.copy_module(module)
     nodes = [node for node in result.graph.nodes if _is_in_groups(node) and not _obstacle(result, node)]
@@ -44,17 +40,12 @@ def make_dense(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
 
 
 def count(module: torch.fx.GraphModule, in_torch: Collection[torch.fx.Node] = ()) -> dict[str, Any]:
-    """How many transposed convolutions ``in_groups`` a graph has, how many of them ``make_dense`` makes ``dense``, and
-    the ``reasons`` why others are not, each after its module. Nodes ``in_torch`` are not given to ``make_dense``.
-    """
-    obstacles = {
-        node: "it stays in PyTorch" if node in in_torch else _obstacle(module, node)
+    """The ``deconvolutions.count`` of a graph for ``make_dense``, which nodes ``in_torch`` are not given to."""
+    return deconvolutions.count(
+        (node.meta.get("path", ""), "it stays in PyTorch" if node in in_torch else _obstacle(module, node))
         for node in module.graph.nodes
         if _is_in_groups(node)
-    }
-    reasons = [f"{node.meta.get('path') or 'the model itself'}: {why}" for node, why in obstacles.items() if why]
-    figures = {"in_groups": len(obstacles), "dense": len(obstacles) - len(reasons)}
-    return figures | ({"reasons": reasons[:_MOST_REASONS]} if reasons else {})
+    )
 
 
 def about(figures: Mapping[str, Any]) -> str:
@@ -88,8 +79,7 @@ def _obstacle(module: torch.fx.GraphModule, node: torch.fx.Node) -> str:
     kernel = edit.tensor_of(module, node.kwargs["weight"])
     if kernel is None:
         return "its kernel depends on the inputs"
-    values = math.prod(kernel.shape) * node.kwargs["groups"]
-    return "" if values <= MOST_VALUES else f"its dense kernel would have {values:,} values, more than {MOST_VALUES:,}"
+    return deconvolutions.too_large(kernel.shape, node.kwargs["groups"])
 
 
 def _name(module: torch.fx.GraphModule, keys: Mapping[torch.fx.Node, tuple[str, int]], kernel: str, groups: int) -> str:

@@ -70,6 +70,7 @@ def parse(api: library.Api, network: Any, context: Context) -> Network:
             "opset": manifest.opset,
             "export_warnings": manifest.warnings,
             **({"calibration": about} if (about := manifest.quantization) else {}),
+            "deconvolutions": manifest.deconvolutions,
         },
     )
 

@@ -24,12 +24,14 @@ class EngineOptions(QuantizationOptions, frozen=True, kw_only=True):
 
     ``exporter`` and ``opset`` make the ONNX file (8.6 reads up to opset 17, and the legacy exporter writes it).
     ``network`` is a function ``zoo.py:build`` that fills the network by hand in place of the file.
-    ``workspace`` is in bytes or ``4 GiB``. Those of ``QuantizationOptions`` are of precision int8 alone.
+    With ``deconvolutions: dense`` transposed convolutions in groups of the file get a single group, and zeros in their
+    kernels. ``workspace`` is in bytes or ``4 GiB``. Those of ``QuantizationOptions`` are of precision int8 alone.
     """
 
     exporter: onnx.Exporter = "legacy"
     opset: Annotated[int, msgspec.Meta(ge=7)] = 17
     network: str = ""
+    deconvolutions: Deconvolutions = "grouped"
     workspace: Annotated[int, msgspec.Meta(gt=0)] | str | None = None
     optimization_level: Annotated[int, msgspec.Meta(ge=0, le=5)] | None = None
     tactic_sources: list[str] | None = None
@@ -45,6 +47,15 @@ class EngineOptions(QuantizationOptions, frozen=True, kw_only=True):
             raise ValueError("workspace: 0 bytes are no workspace")
         if self.network and not all(self.network.partition(".py:")):
             raise ValueError(f"network: {self.network!r} is not FILE.py:function")
+        if self.network and self.are_dense:
+            raise ValueError(
+                f"deconvolutions: dense cannot change the network of {self.network}: remove one of the two options"
+            )
+
+    @property
+    def are_dense(self) -> bool:
+        """Whether deconvolutions are made dense."""
+        return self.deconvolutions == "dense"
 
     @property
     def workspace_bytes(self) -> int | None:
@@ -109,7 +120,7 @@ class RtxOptions(EngineOptions, frozen=True, kw_only=True):
     """Of TensorRT-RTX.
 
     ``route: fx2trt`` builds the network program that ``fx2trt`` writes in place of an ONNX file, or the one that
-    ``program`` names, a file beside the suite. ``deconvolutions`` is as of ``fx2trt``.
+    ``program`` names, a file beside the suite; with ``deconvolutions: dense`` as of ``fx2trt``.
     ``compute_capabilities`` are the GPUs that an engine is for: ``current``, numbers as ``[8.6, 8.9]``, or ``null`` for
     those of the builder's own default. The others say how the engine runs, and are no part of it: whether kernels that
     were compiled just in time are kept for the next process, when kernels are compiled for the sizes of a dynamic case,
@@ -119,7 +130,6 @@ class RtxOptions(EngineOptions, frozen=True, kw_only=True):
 
     route: Route = "onnx"
     program: str = ""
-    deconvolutions: Deconvolutions = "grouped"
     compute_capabilities: Literal["current"] | list[Annotated[float, msgspec.Meta(gt=0)]] | None = None
     runtime_cache: bool = True
     kernel_specialization: Strategy | None = None
@@ -132,8 +142,6 @@ class RtxOptions(EngineOptions, frozen=True, kw_only=True):
         plain = EngineOptions()
         if self.route == "onnx" and self.program:
             raise ValueError("program: a network program is one of route: fx2trt")
-        if self.route == "onnx" and self.deconvolutions != "grouped":
-            raise ValueError(f"deconvolutions: {self.deconvolutions} is of network programs: route: fx2trt")
         check_deconvolutions(self.deconvolutions, self.program)
         if self.route == "fx2trt" and (self.network, self.exporter, self.opset) != ("", plain.exporter, plain.opset):
             raise ValueError("route: fx2trt takes no network, exporter or opset, which are those of the ONNX route")

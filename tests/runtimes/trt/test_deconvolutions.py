@@ -16,6 +16,7 @@ import pytest
 from bench import tensors
 from bench.analysis import fairness
 from bench.lowering import parts
+from bench.runtimes import onnx_manifest
 from bench.runtimes.trt import builder, deconvolutions, library, versions
 from tests.backends.kit import Bench
 from tests.runtimes.trt import runtime_standin
@@ -52,6 +53,14 @@ def test_those_of_a_network_by_hand_are_counted_too(world: World) -> None:
     tensors.write(world.root / "weights/weights.safetensors", {"up.weight": np.ones((3, 1, 2, 2), np.float32)})
     _, info = world.build(Script(V8), network="net.py:build")
     assert info.grouped_deconvolutions == {"layers": 1, "groups": 3}
+
+
+def test_what_became_dense_in_the_file_is_said_of_the_engine(world: World) -> None:
+    counts = {"in_groups": 3, "dense": 2, "reasons": ["up: its kernel is an input"]}
+    manifest = onnx_manifest.read_manifest(world.root / "export")
+    world.manifest(msgspec.structs.replace(manifest, deconvolutions=counts))
+    _, info = world.build(Script(V8), deconvolutions="dense")
+    assert info.deconvolutions == counts
 
 
 def test_an_engine_of_before_has_no_count() -> None:
