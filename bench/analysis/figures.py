@@ -111,9 +111,10 @@ def _over(medians: list[float]) -> tuple[float | None, float, float | None]:
 
 def light(pool: Pool, boundary: Boundary | None, time: Figure | None) -> float | None:
     """The fraction of speed of light that a call reaches which takes ``time`` at ``boundary``: what it would take at
-    the machine's ceiling, over that. Each process recorded the fraction of its own median.
+    the machine's ceiling, over that. Each process recorded the fraction of its own median. None where the pool is not
+    sound: its calls may do other work than the one that was counted.
     """
-    if time is None or not time.value:
+    if time is None or not time.value or not pool.sound:
         return None
     at_ceiling = [
         record.work.fraction[boundary] * statistics.median(measurement.samples)

@@ -20,7 +20,7 @@ _NOTHING = 1.02
 
 
 def with_graph_twins(table: Iterable[Row], cases: Iterable[Case]) -> list[Row]:
-    """The rows of a run, where those warnings have the figure ``graph_twin`` if the run measured the case with a graph,
+    """The rows of a run, where those warnings have the figure ``graph_twin`` if the run ranks the case with a graph,
     too: ``boundary``, the ``with_ns`` and ``without_ns`` of ``latency`` or the ``with_rate`` and ``without_rate`` of
     ``throughput`` (inferences per second), the ``speed`` with it as a factor, and the ``effect``: slower, faster, none.
 
@@ -32,7 +32,7 @@ def with_graph_twins(table: Iterable[Row], cases: Iterable[Case]) -> list[Row]:
 
 
 def _with_twin(row: Row, case: Case, ranked: Mapping[str, Row]) -> Row:
-    if case.cuda_graph or not any(warning.kind in GRAPH_ADVICE for warning in row.warnings):
+    if case.cuda_graph or not row.ranked or not any(warning.kind in GRAPH_ADVICE for warning in row.warnings):
         return row
     twin = ranked.get(msgspec.structs.replace(case, cuda_graph=True).id)
     figures = _figures(twin, row) if twin else None

@@ -29,10 +29,10 @@ class Highlight(Data, frozen=True, kw_only=True):
 
     ``gain``: the leader with the largest speed against its baseline, the lower bound of its interval decides; ``value``
     is the speed. ``host_bound``: cases whose host takes longer to issue a call than the GPU to run it; ``value`` is the
-    ratio of these times.
+    ratio of these times. It leaves out cases that are not sound: their times say nothing.
     ``fast_inaccurate``: cases whose outputs are wrong and that are faster than the leader, ``other``; ``value`` is the
-    leader's time over theirs. It leaves out sizes where nothing but engines of optimization level 0 ranked: those are
-    not built to be fast.
+    leader's time over theirs. It leaves out cases with another flaw, of which times say nothing, and sizes where
+    nothing but engines of optimization level 0 ranked: those are not built to be fast.
     """
 
     kind: FindingKind
@@ -113,7 +113,12 @@ def findings(
     ``tables`` are the rows() of the runs, ``pools`` their cases as gathered.
     """
     rows = {(run.header.run, row.case): row for run, table in zip(runs, tables, strict=True) for row in table}
-    return [_gain(rows, chosen), _host_bound(rows), _fast_inaccurate(runs, tables, pools)]
+    sound = {(run.header.run, pool.case.id) for run, of in zip(runs, pools, strict=True) for pool in of if pool.sound}
+    return [
+        _gain(rows, chosen),
+        _host_bound({key: row for key, row in rows.items() if key in sound}),
+        _fast_inaccurate(runs, tables, pools),
+    ]
 
 
 def _gain(rows: Mapping[tuple[str, str], Row], chosen: Sequence[Leader]) -> Highlight:
@@ -151,12 +156,14 @@ def _fast_inaccurate(
         sizes = {case.id: size(case) for case in run.header.cases}
         first = {sizes[leader.case]: leader for leader in leaders(run, table, of_run)}
         of = {row.case: row for row in table}
+        flaws = {pool.case.id: pool.flaw for pool in of_run}
         for row in table:
-            leader = first.get(sizes[row.case])
-            if row.score is None or (leader and leader.level_zero == "all"):
+            leader, flaw = first.get(sizes[row.case]), flaws[row.case]
+            is_wrong = flaw is not None and flaw.kind == "inaccurate"
+            if row.score is None or (flaw and not is_wrong) or (leader and leader.level_zero == "all"):
                 continue
-            checked += row.score.accurate is not None
-            if row.score.ok or leader is None or row.primary not in row.times:
+            checked += 1
+            if not is_wrong or leader is None or row.primary not in row.times:
                 continue
             if (value := primary_time(of[leader.case]) / row.times[row.primary].value) > 1:
                 fast.append((value, run.header.run, row.case, leader.case))

@@ -45,8 +45,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     compare or has a reference that does not depend on the inputs; ``fastest`` marks the lowest primary time among two
     or more ranked cases of the same model and sizes. ``tied`` are those that cannot be told from it, as the interval of
     the ratio contains 1, and it itself if there is one; neither is of a duel, whose pairs say which side is faster.
-    ``light`` is the fraction of speed of light that the primary time reaches, ``energy`` joules of the whole card per
-    inference in a saturated loop.
+    ``light`` is the fraction of speed of light that the primary time of a ranked case reaches, ``energy`` joules of the
+    whole card per inference in a saturated loop.
     ``cards`` are the ids of those that measured, where a run has several. ``cpu`` is the CPU time of a call of
     ``latency``, nanoseconds of all threads together, where it was read: what others take from the cores is not in it.
     ``python_share`` is that of a case that a C++ program runs too.

@@ -83,15 +83,17 @@ class Ratio(Data, frozen=True, kw_only=True):
 
 
 def unsound_speeds(run: Run, table: Sequence[Row], pools: Sequence[Pool], baseline: str = "") -> dict[str, Speed]:
-    """The speeds that rows(), which is ``table``, withholds as outputs are wrong or change, by id of the case: to be
-    shown with a mark. ``pools`` and ``baseline`` as for rows().
+    """The speeds that rows(), which is ``table``, withholds as outputs are wrong, by id of the case: to be shown with a
+    mark. A case with another flaw has none. ``pools`` and ``baseline`` as for rows().
     """
     label = baseline_label(run, baseline)
     bases = baselines_of(pools, label)
     speeds = {}
     for row, pool in zip(table, pools, strict=True):
-        base = baseline_of(pool, bases)
-        if pool.sound or pool.failures or base is None or row.primary is None or row.primary not in pool.samples:
+        base, flaw = baseline_of(pool, bases), pool.flaw
+        if flaw is None or flaw.kind != "inaccurate":
+            continue
+        if base is None or row.primary is None or row.primary not in pool.samples:
             continue
         speed = speed_of(pool, base, row.primary, label)
         if speed and speed.ratio is not None:

@@ -13,7 +13,7 @@ from bench.analysis.rows import Row, rows
 from bench.model.run import Failure, Record, Run, Warning
 from bench.report import export, text
 from bench.report.warnings import describe
-from tests.report.conftest import case, make, record
+from tests.report.conftest import accuracy, case, make, record
 
 RESULTS = Path(__file__).parents[2] / "results"
 PLAIN, GRAPH = case("bert", "eager"), case("bert", "eager", cuda_graph=True)
@@ -42,6 +42,12 @@ def test_a_graph_that_was_slower_in_the_same_run_is_not_advised(boundaries: tupl
     assert figures in slower
     for shown in (text.render(run(1.0, 2.0), width=300), export.markdown(run(1.0, 2.0)), export.json(run(1.0, 2.0))):
         assert "not cuda_graph: on, which was slower here: latency 2.0" in shown
+
+
+def test_a_case_that_is_not_ranked_says_nothing_of_graphs() -> None:
+    wrong = msgspec.structs.replace(run(2.0, 1.0).records[0], accuracy=accuracy(False, 0.5))
+    of = msgspec.structs.replace(run(2.0, 1.0), records=(wrong, run(2.0, 1.0).records[1]))
+    assert "here" not in hint(of)
 
 
 def test_a_graph_that_changes_next_to_nothing_is_neither_advised_nor_called_slower() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from bench.analysis import leaders, overview
 from bench.analysis.pool import gather
 from bench.analysis.rows import rows
-from bench.model.run import Run, Warning, Work
+from bench.model.run import Failure, Run, Warning, Work
 from bench.model.suite import Input
 from tests.report.conftest import accuracy, case, example, make, record
 from tests.report.html.kit import renamed
@@ -249,6 +251,31 @@ def test_host_bound_cases_are_counted_and_the_worst_is_named() -> None:
     assert findings[1] == overview.Highlight(
         kind="host_bound", count=2, of=3, run=findings[0].run or findings[1].run, case=cases[0].id, value=3.0
     )
+
+
+UNSOUND: dict[str, dict[str, Any]] = {
+    "inaccurate": {"accuracy": accuracy(False, 0.5)},
+    "varying": {"accuracy": msgspec.structs.replace(accuracy(False), varies=True)},
+    "changing": {"warnings": (Warning(kind="StateChanges", figures={"names": ["n"], "more": 0, "by": "program"}),)},
+    "failed": {"failure": Failure(kind="Crash", stage="measure", message="SIGSEGV")},
+}
+
+
+@pytest.mark.parametrize("flaw", UNSOUND)
+def test_no_finding_names_an_unsound_case_but_one_that_is_inaccurate(flaw: str) -> None:
+    sound, unsound = case("net", "eager"), case("net", "inductor")
+    bound, worse = (
+        Warning(kind="HostBound", figures={"enqueue_ns": ns, "gpu_ns": 1_000, "graph": False}) for ns in (2_000, 9_000)
+    )
+    fields = UNSOUND[flaw] | {"warnings": (worse, *UNSOUND[flaw].get("warnings", ()))}
+    records = [
+        record(sound, 2.0, boundaries=("gpu",), warnings=(bound,)),
+        record(unsound, 1.0, boundaries=("gpu",), **fields),
+    ]
+    _, (_, host_bound, inaccurate) = looked_at(make([sound, unsound], records))
+    assert (host_bound.count, host_bound.of, host_bound.case, host_bound.value) == (1, 1, sound.id, 2.0)
+    is_wrong = flaw == "inaccurate"
+    assert (inaccurate.count, inaccurate.of) == (int(is_wrong), 1 + is_wrong)
 
 
 @pytest.mark.parametrize(("outputs", "gains"), [(1, 1), (2, 2)], ids=["all", "one of two"])

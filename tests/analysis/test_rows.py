@@ -4,13 +4,14 @@ import csv
 import io
 import math
 import statistics
+from typing import Any
 
 import msgspec
 import pytest
 
 from bench.analysis.rows import Row, models, rows
 from bench.errors import UsageError
-from bench.model.run import Failure, Measurement, Record
+from bench.model.run import Failure, Measurement, Record, Warning
 from bench.model.suite import Case, Range
 from bench.model.telemetry import GpuFigures, HostFigures, Telemetry
 from bench.report import export, text
@@ -203,6 +204,21 @@ def test_light_is_of_the_time_that_is_shown() -> None:
         (row,) = rows(run)
         assert row.light is not None
         assert row.light * row.times["latency"].value == pytest.approx(0.5e6, rel=0.02)  # ns at the ceiling
+
+
+@pytest.mark.parametrize("flaw", ["inaccurate", "varying", "changing", "failed"])
+def test_an_unsound_case_has_times_and_no_ratio(flaw: str) -> None:
+    fields: dict[str, Any] = {
+        "inaccurate": {"accuracy": accuracy(False, 0.5)},
+        "varying": {"accuracy": msgspec.structs.replace(accuracy(False), varies=True)},
+        "changing": {"warnings": (Warning(kind="OutputsChange", figures={}),)},
+        "failed": {"failure": Failure(kind="Crash", stage="measure", message="SIGSEGV")},
+    }
+    of, base = case("bert", "inductor"), case("bert", "eager")
+    row, other = rows(make([of, base], [record(of, 1.0, **fields[flaw]), record(base, 2.0)]))
+    assert (row.ranked, row.speed, row.light) == (False, None, None)
+    assert "latency" in row.times
+    assert other.light is not None
 
 
 def test_fastest_is_told_per_size_and_only_where_there_is_a_choice() -> None:

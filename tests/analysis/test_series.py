@@ -8,7 +8,7 @@ import pytest
 from bench.analysis import series
 from bench.analysis.pool import gather
 from bench.analysis.rows import rows
-from bench.model.run import Measurement, Phase, Run, Work
+from bench.model.run import Measurement, Phase, Run, Warning, Work
 from tests.report.conftest import MS, accuracy, case, example, make, record
 from tests.report.html.kit import renamed
 
@@ -110,6 +110,17 @@ def test_speeds_of_inaccurate_cases_are_those_that_rows_withhold() -> None:
     row = next(row for row in wrong if row.model == "bert")
     base = next(other for other in table if other.label == "bert/eager/fp32/batch=1/seq=128")
     assert speeds[row.case].ratio == pytest.approx(base.times["latency"].value / row.times["latency"].value, rel=0.01)
+
+
+def test_a_case_whose_calls_are_not_alike_has_no_speed_even_with_a_mark() -> None:
+    base, varying, changing = case("net", "eager"), case("net", "inductor"), case("net", "torchscript")
+    records = [
+        record(base, 2.0),
+        record(varying, 1.0, accuracy=msgspec.structs.replace(accuracy(False), varies=True)),
+        record(changing, 1.0, warnings=(Warning(kind="StateChanges", figures={}),)),
+    ]
+    run = make([base, varying, changing], records)
+    assert series.unsound_speeds(run, rows(run), gather(run)) == {}
 
 
 def machines(replicates: int) -> tuple[Run, Run]:

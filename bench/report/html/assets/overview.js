@@ -29,10 +29,10 @@ globalThis.trtbench = globalThis.trtbench || {};
     host_bound: {
       title: "Host-bound cases",
       figure: (f) => app.count(f.count),
-      text: (page, f) => [`of ${app.plural(f.of, "case")} on a GPU wait for the host. Most of all `, caseLink(page, f.case),
+      text: (page, f) => [`of ${app.plural(f.of, "case")} on a GPU with a usable result wait for the host. Most of all `, caseLink(page, f.case),
         app.isNumber(f.value) ? `, where issuing a call takes ${app.ratio(f.value)} the GPU's time.` : ".",
         " CUDA graphs or a larger batch help."],
-      none: (f) => (f.of ? `None of ${app.plural(f.of, "case")} on a GPU waits for the host.` : "No case ran on a GPU."),
+      none: (f) => (f.of ? `None of ${app.plural(f.of, "case")} on a GPU with a usable result waits for the host.` : "No case on a GPU has a usable result."),
     },
     fast_inaccurate: {
       title: "Fast but inaccurate",
