@@ -14,6 +14,7 @@ from bench.errors import MORE_MEMORY, BenchError, ModelError, OutOfMemory, Suite
 from bench.runtimes.torch import factories
 from bench.system import signals
 from tests.backends.kit import Bench
+from tests.runner.kit import started_with
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
@@ -111,9 +112,10 @@ def test_memory_that_runs_out_in_a_factory_is_told_as_such(bench: Bench, tmp_pat
 
 
 def test_an_interrupt_of_a_process_that_has_them_is_none_of_the_model(bench: Bench, tmp_path: Path) -> None:
-    assert signals.raises_interrupts()
-    with pytest.raises(KeyboardInterrupt):
-        error_of(bench, tmp_path, "interrupt")
+    with started_with(signal.SIGINT, signal.default_int_handler):
+        assert signals.raises_interrupts()
+        with pytest.raises(KeyboardInterrupt):
+            error_of(bench, tmp_path, "interrupt")
 
 
 @pytest.mark.usefixtures("sigint_ends_the_process")
