@@ -17,6 +17,8 @@ from tests.analysis.test_compare import EAGER, HERE, INDUCTOR
 from tests.analysis.test_history import series
 from tests.conftest import Trtbench
 
+ROOT = Path(__file__).parents[2]
+
 
 def suite_of(root: Path) -> Path:
     return root.with_name("net.yaml")
@@ -74,7 +76,7 @@ def test_a_history_of_files_in_every_format(trtbench: Trtbench) -> None:
 
 
 def test_runs_that_compare_refuses_are_in_no_line_together(trtbench: Trtbench) -> None:
-    case, trtbench.store = "resnet18/eager/tf32/batch=1/graph", Path(__file__).parents[2] / "results"
+    case, trtbench.store = "resnet18/eager/tf32/batch=1/graph", ROOT / "results"
     before, after = "20261128T120005Z-clock_gpu-817ba4f", "20261128T210815Z-clock_gpu-251a428"
     assert trtbench("history", case) == 0
     parts = [part for part in trtbench.out.split(f"{case} (") if before in part or after in part]
@@ -88,6 +90,24 @@ def test_runs_that_compare_refuses_are_in_no_line_together(trtbench: Trtbench) -
     assert (rows[before], rows[after]) == ("cd34e8079965", "94d1f9315c92")
     assert trtbench("compare", before, after) == 2
     assert "REFUSED: the environments differ in boundaries cd34e8079965 -> 94d1f9315c92" in trtbench.err
+
+
+def test_the_page_shows_what_the_committed_runs_say(
+    trtbench: Trtbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the files that it names: a later run adds a line to the history, and none to the page."""
+    monkeypatch.setenv("COLUMNS", "120")
+    blocks = (ROOT / "docs" / "history.md").read_text().split("```")[1::2]
+    (block,) = [block for block in blocks if block.startswith("\n$ trtbench history ")]
+    command, shown = block.removeprefix("\n$ ").split("\n", 1)
+    for path in (ROOT / "results").glob("*/*/*.json*"):
+        if path.name.partition(".")[0] in shown:
+            copy = tmp_path / path.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.symlink_to(path)
+    monkeypatch.chdir(tmp_path)  # whose store is the one that a command looks into by itself
+    assert trtbench.paste(command) == 0
+    assert shown.splitlines() == [line.rstrip() for line in trtbench.out.splitlines()]
 
 
 def test_a_duel_is_no_point(trtbench: Trtbench) -> None:
