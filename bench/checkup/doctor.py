@@ -141,7 +141,7 @@ def _backends(machine: Environment) -> list[Check]:
         for check in checks
     ]
     for source, why in base.hidden_entry_points().items():
-        fix = f"pip uninstall {source}, or a version of it with another name"
+        fix = f"a version of it with another name, or: pip uninstall {source}"
         checks.append(Check(group="backends", name=source, state="broken", detail=why, fix=fix))
     return checks
 

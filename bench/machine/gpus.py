@@ -121,7 +121,7 @@ def _by_index(nvml: Any, index: int) -> Any:
     if index >= count:
         available = f"there {'is' if count == 1 else 'are'} {count}, counted from 0"
         raise Unavailable(f"CUDA_VISIBLE_DEVICES names GPU {index}, and {available}" if count else "there is no GPU",
-                          fix="nvidia-smi -L, to list the GPUs")  # fmt: skip
+                          fix="to list the GPUs: nvidia-smi -L")  # fmt: skip
     return nvml.nvmlDeviceGetHandleByIndex(index)
 
 
@@ -188,7 +188,7 @@ def every(nvml: Any = None) -> list[Gpu]:
                 )
             )
     if not gpus:
-        raise Unavailable("there is no GPU", fix="nvidia-smi -L, to list the GPUs")
+        raise Unavailable("there is no GPU", fix="to list the GPUs: nvidia-smi -L")
     return gpus
 
 

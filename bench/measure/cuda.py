@@ -228,7 +228,7 @@ class CudaDriver:
             if text == "CUDA_ERROR_OUT_OF_MEMORY":
                 raise OutOfMemory("the GPU has no memory left", fix="a smaller batch, or free the GPU (nvidia-smi)")
             broke = text.removeprefix("CUDA_ERROR_") in _BY_A_KERNEL
-            fix = "run the case alone under compute-sanitizer" if broke else "nvidia-smi, to see the GPU and its driver"
+            fix = "run the case alone under compute-sanitizer" if broke else "to see the GPU and its driver: nvidia-smi"
             raise CudaFailure(f"{text} in a CUDA call", fix=fix)
         return values[0] if len(values) == 1 else tuple(values)
 

@@ -24,18 +24,18 @@ PACKAGES = {
     "torch_tensorrt": TORCH_TENSORRT,
 }
 
-# The commands for modules that are not installed by their own name; a remark is a comment, so that each can be
-# pasted into sh or bash (an interactive zsh has comments after `setopt interactive_comments`).
+# The commands for modules that are not installed by their own name. A remark stands before its command, as a comment
+# behind it is an argument in an interactive zsh.
 _COMMANDS = {
     "cuda": "pip install cuda-bindings",
     "cuda.bindings": "pip install cuda-bindings",
     "modelopt": "pip install nvidia-modelopt",
-    "onnxruntime": "pip install onnxruntime  # or onnxruntime-gpu",
+    "onnxruntime": "onnxruntime or onnxruntime-gpu: pip install onnxruntime",
     "pynvml": "pip install nvidia-ml-py",
-    "tensorrt": "pip install tensorrt-cu12  # or tensorrt-cu13, or a toolchain that has TensorRT",
-    "tensorrt_rtx": "pip install tensorrt-rtx-cu13  # for Linux on x86-64",
+    "tensorrt": "tensorrt-cu12 or tensorrt-cu13, or a toolchain that has TensorRT: pip install tensorrt-cu12",
+    "tensorrt_rtx": "for Linux on x86-64: pip install tensorrt-rtx-cu13",
     "torchvision": "install the torchvision that belongs to your torch build: pytorch.org/get-started",
-    "torch_tensorrt": "pip install torch-tensorrt  # or torch-tensorrt-rtx",
+    "torch_tensorrt": "torch-tensorrt or torch-tensorrt-rtx: pip install torch-tensorrt",
     "onnxruntime_ep_nv_tensorrt_rtx": "pip install onnxruntime-ep-nv-tensorrt-rtx-cu13",
 }
 # Modules whose package is known by name: another's may be that of a stranger.
@@ -52,5 +52,7 @@ def is_known(module: str) -> bool:
 
 
 def install(module: str) -> str:
-    """The command that installs the package of a module that is imported by this name."""
+    """The command that installs the package of a module that is imported by this name, after ``REMARK: `` if there is
+    something to know before.
+    """
     return _COMMANDS.get(module, f"pip install {module.partition('.')[0]}")

@@ -13,8 +13,8 @@ _QUOTES = ("'", '"')
 _PROGRAMS = ("trtbench", "pip", "python", "nvidia-smi", "nsys", "git", "apt-get", "ls", "unset", "sudo", "nox")
 # Words that another one always follows in a command.
 _TAKES = (*_PROGRAMS, "install")
-# Words that are no packages; a comment may be broken.
-_PROSE = ("#", "there", "in", "or", "and", "to", "with", "for", "if", "then")
+# Words that are no packages.
+_PROSE = ("there", "in", "or", "and", "to", "with", "for", "if", "then")
 # An option, a path, a version, an assignment, or the name of a run.
 _ARGUMENT = re.compile(r"[-'\"/.~$<]|\S*[/=_]|\d{8}T|\S+\.(yaml|jsonl|py)\b")
 _QUOTED_PATH = re.compile(r"['\"][/.~]")

@@ -48,7 +48,7 @@ def render(run: Run, case: str | None = None, *, transfers: bool = True, only: S
     cases = [(each, measured.get(each.id)) for each in _select(run, case)]
     blocks = [_block(each, records, transfers) for each, records in cases if records]
     if not blocks:
-        fix = f"trtbench show {store.run_argument(Path(run.path))}, for what went wrong"
+        fix = f"for what went wrong: trtbench show {store.run_argument(Path(run.path))}"
         raise UsageError(f"nothing was measured of {case or 'this run'}", fix=fix)
     return "\n\n".join(blocks) + "\n"
 

@@ -249,4 +249,4 @@ def _in_toolchain(interpreter: Interpreter, fix: str) -> str:
     python_text = interpreter.python_text
     # Quoted, a variable would be no variable.
     python = python_text if re.fullmatch(r"[\w$~{}./+-]+", python_text) else shlex.quote(python_text)
-    return re.sub(r"^pip install\b", lambda _: f"{python} -m pip install", fix)
+    return re.sub(r"(^|: )pip install\b", lambda match: f"{match[1]}{python} -m pip install", fix)

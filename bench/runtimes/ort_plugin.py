@@ -14,7 +14,7 @@ from bench.model.suite import Case
 
 MODULE = "onnxruntime_ep_nv_tensorrt_rtx"
 PROVIDER = "NvTensorRTRTXExecutionProvider"
-_DRIVER = "nvidia-smi, to see the GPU and its driver; TensorRT-RTX runs on compute capability 8.0 to 8.9 and 12.x"
+_DRIVER = "TensorRT-RTX runs on compute capability 8.0 to 8.9 and 12.x; to see the GPU and its driver: nvidia-smi"
 
 
 def is_installed() -> bool:

@@ -23,12 +23,17 @@ OWN = ROOT / "model" / "distributions.py"
         ("torch", "pip install torch"),
         ("cuda.bindings", "pip install cuda-bindings"),
         ("transformers.models.bert", "pip install transformers"),
-        ("torch_tensorrt", "pip install torch-tensorrt  # or torch-tensorrt-rtx"),
-        ("tensorrt", "pip install tensorrt-cu12  # or tensorrt-cu13, or a toolchain that has TensorRT"),
+        ("torch_tensorrt", "torch-tensorrt or torch-tensorrt-rtx: pip install torch-tensorrt"),
+        ("tensorrt", "tensorrt-cu12 or tensorrt-cu13, or a toolchain that has TensorRT: pip install tensorrt-cu12"),
     ],
 )
 def test_a_module_is_installed_by_the_name_of_its_distribution(module: str, command: str) -> None:
     assert install(module) == command
+
+
+def test_no_command_has_a_comment_which_an_interactive_zsh_takes_for_arguments() -> None:
+    remarks = re.compile(r"(pip|trtbench|nvidia-smi|apt-get) [^#\n]* # ")
+    assert [(path, text) for path, text in literals(re.compile(" # ")) if remarks.search(text)] == []
 
 
 def test_every_distribution_that_has_tensorrt_is_part_of_the_environment() -> None:

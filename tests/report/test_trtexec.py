@@ -150,7 +150,7 @@ def test_without_a_case_every_measured_one_gets_a_block(run) -> None:
 def test_an_unknown_or_unmeasured_case_is_an_error_that_helps(run) -> None:
     with pytest.raises(UsageError, match="Did you mean 'bert/eager/fp32/batch=1/seq=128'"):
         trtexec.render(run, "bert/eager/fp32/batch=1/seq=12")
-    shown = r"nothing was measured of bert/aoti.*\n  fix: trtbench show \S+, for what went wrong"
+    shown = r"nothing was measured of bert/aoti.*\n  fix: for what went wrong: trtbench show \S+"
     with pytest.raises(UsageError, match=shown):
         trtexec.render(run, "bert/aoti/fp32/batch=1/seq=128")
 

@@ -249,6 +249,9 @@ def test_a_missing_package_is_missed_in_its_toolchain_and_installed_there() -> N
     assert found.hint == "'/opt/my python' -m pip install onnx"
     by_variable = toolchains.locate_failure(failure, interpreter("old", "$OLD_PYTHON"), foreign)
     assert by_variable.hint == "$OLD_PYTHON -m pip install onnx"
+    remarked = msgspec.structs.replace(failure, hint="onnx or another: pip install onnx")
+    found = toolchains.locate_failure(remarked, interpreter("old", "$OLD_PYTHON"), foreign)
+    assert found.hint == "onnx or another: $OLD_PYTHON -m pip install onnx"
     # A stage of that case that the default toolchain makes.
     assert toolchains.locate_failure(failure, interpreter("default"), foreign).message.endswith("'default')")
     assert toolchains.locate_failure(failure, interpreter("default"), case) == failure

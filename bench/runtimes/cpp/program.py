@@ -20,7 +20,7 @@ from bench.tensors import Array
 
 # What runs an artifact: the worker's own Python, or this program.
 Executor = Literal["python", "cpp"]
-_DRIVER = "nvidia-smi, to see the GPU and its driver"
+_DRIVER = "to see the GPU and its driver: nvidia-smi"
 PYTHON = "executor: python runs the same artifact in the worker"
 _KINDS: Mapping[str, type[CaseError]] = {
     error.__name__: error for error in (CaseError, CudaFailure, OutOfMemory, Unavailable, Unsupported)

@@ -39,7 +39,7 @@ _EXISTS: dict[str, tuple[Ir, ...]] = {
     "truncate_double": ("dynamo", "torch_compile", "ts"),
 }
 OLD_TOOLCHAIN = (
-    "a toolchain of Python 3.11 with: pip install torch-tensorrt==2.2.0 torch==2.2.0 tensorrt==8.6.1 'numpy<2'"
+    "a toolchain of Python 3.11, made by pip install torch-tensorrt==2.2.0 torch==2.2.0 tensorrt==8.6.1 'numpy<2'"
 )
 BUILDER_LEVEL = 3  # TensorRT's default
 _MAX_OPERATORS = 5
@@ -152,7 +152,7 @@ def _import() -> None:
         importlib.import_module("torch_tensorrt")
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        fix = "pip install --force-reinstall torch-tensorrt, in the version of torch; it brings the TensorRT it needs"
+        fix = "in the version of torch, with the TensorRT it needs: pip install --force-reinstall torch-tensorrt"
         raise Unavailable(f"torch_tensorrt is installed but cannot be imported: {lines[0]}", fix=fix) from error
 
 

@@ -19,7 +19,7 @@ from bench.errors import OUT_OF_MEMORY, CaseError, OutOfMemory, Unavailable, Uns
 from bench.model.distributions import install
 from bench.runtimes import memory
 
-_DRIVER = "nvidia-smi, to see the GPU and whether its driver is new enough for this TensorRT's CUDA"
+_DRIVER = "to see the GPU and whether its driver is new enough for this TensorRT's CUDA: nvidia-smi"
 
 
 class Product(NamedTuple):
@@ -203,7 +203,7 @@ def _import(product: Product) -> Any:
             fix = "install the libraries of the same version, or add their folder to the toolchain's LD_LIBRARY_PATH"
         elif "undefined symbol" in text:
             what = f"{product.name}'s bindings and libraries are of different versions"
-            package = command.split()[2]  # of "pip install PACKAGE ..."
+            package = command.split()[-1]  # of "pip install PACKAGE"
             fix = f"install both in the same version: pip install --force-reinstall {package}==VERSION"
         else:
             what, fix = f"{product.name} is installed but cannot be imported", command
