@@ -144,7 +144,8 @@ def silence(stream: TextIO) -> None:
 def screen() -> dict[str, Any]:
     """The width of the terminal and whether it shows colours (NO_COLOR, dumb terminals and pipes do not).
 
-    COLUMNS comes first. What is piped (``| head``) is as wide as the terminal that stderr is, a file 120 characters.
+    COLUMNS comes first. What is piped (``| head``, ``2>&1 | less``) is as wide as the terminal that stderr is, or
+    stdin; a file, and a pipe beside neither, 120 characters.
     """
     import shutil
 
@@ -153,10 +154,15 @@ def screen() -> dict[str, Any]:
 
 
 def _width_beside_pipe() -> int:
-    """The width of the terminal that stderr is, if stdout is a pipe; else 0."""
-    with contextlib.suppress(OSError, ValueError):  # a closed stream
-        if stat.S_ISFIFO(os.fstat(1).st_mode):
-            return os.get_terminal_size(2).columns
+    """The width of the terminal that stderr is, or stdin, if stdout is a pipe; else 0."""
+    try:
+        is_pipe = stat.S_ISFIFO(os.fstat(1).st_mode)
+    except OSError:  # it is closed
+        return 0
+    for stream in (2, 0) if is_pipe else ():
+        with contextlib.suppress(OSError):  # no terminal, or closed
+            if columns := os.get_terminal_size(stream).columns:
+                return columns
     return 0
 
 

@@ -92,20 +92,27 @@ _PRINT_WIDTH = "from bench.cli import output; print(output.screen()['width'])"
 
 
 @pytest.mark.parametrize(
-    ("stdout", "columns", "width"),
-    [("pipe", "", 100), ("pipe", "90", 90), ("file", "", 120), ("pipe, no terminal", "", 120)],
+    ("stdout", "terminals", "columns", "width"),
+    [
+        ("pipe", ["stdin", "stderr"], "", 100),
+        ("pipe", ["stderr"], "", 100),
+        ("pipe", ["stdin"], "", 100),  # 2>&1 | head
+        ("pipe", ["stdin", "stderr"], "90", 90),
+        ("pipe", [], "", 120),
+        ("file", ["stdin", "stderr"], "", 120),
+    ],
 )
 def test_what_is_piped_has_the_width_of_the_terminal_and_a_file_has_not(
-    tmp_path: Path, stdout: str, columns: str, width: int
+    tmp_path: Path, stdout: str, terminals: list[str], columns: str, width: int
 ) -> None:
     terminal, end = os.openpty()
     fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
-    errors = subprocess.DEVNULL if "no terminal" in stdout else end
+    stdin, stderr = (end if name in terminals else subprocess.DEVNULL for name in ("stdin", "stderr"))
     command = [sys.executable, "-c", _PRINT_WIDTH]
     env = {**os.environ, "COLUMNS": columns}
     with (tmp_path / "out.txt").open("w") as file:
         target = file if stdout == "file" else subprocess.PIPE
-        done = subprocess.run(command, stdout=target, stderr=errors, text=True, env=env, check=True)
+        done = subprocess.run(command, stdin=stdin, stdout=target, stderr=stderr, text=True, env=env, check=True)
     os.close(end)
     os.close(terminal)
     assert int(done.stdout or (tmp_path / "out.txt").read_text()) == width
