@@ -33,7 +33,7 @@ from bench.runner.request import Request
 from bench.runner.run import new_session
 from bench.runner.session import Session
 from bench.runner.stages import Ready
-from bench.runner.toolchains import locate_failure
+from bench.runner.toolchains import import_folders, locate_failure
 from bench.runner.watch import open_watch
 from bench.store import profiles
 from bench.store.files import is_full
@@ -102,6 +102,7 @@ def collect(request: Request, options: ProfileOptions, on_event: OnEvent) -> Col
 def _profiles(
     session: Session, cases: Sequence[Case], options: ProfileOptions, on_event: OnEvent, missing_reports: list[str]
 ) -> Generator[CaseProfile]:
+    folders = import_folders(session.interpreters)
     for number, case in enumerate(cases):
         on_event(Started(label=case.label, done=number, total=len(cases)))
         try:
@@ -112,9 +113,10 @@ def _profiles(
                 raise
             end = _no_room(error)
         if isinstance(end, Failure):
-            yield CaseProfile(case=case.id, label=case.label, failure=plain.failure(end, session.suite_dir))
+            yield CaseProfile(case=case.id, label=case.label, failure=plain.failure(end, session.suite_dir, folders))
         else:
-            yield CaseProfile(case=case.id, label=case.label, condensed=plain.condensed(end, session.suite_dir))
+            condensed = plain.condensed(end, session.suite_dir, folders)
+            yield CaseProfile(case=case.id, label=case.label, condensed=condensed)
 
 
 def _no_room(error: OSError | StoreError) -> Failure:

@@ -32,6 +32,7 @@ from bench.runner.request import Request, Settings, new_request
 from bench.runner.run import new_session
 from bench.runner.session import RunResult, Session
 from bench.runner.station import Station
+from bench.runner.toolchains import import_folders
 from bench.runner.turns import Turns
 from bench.store import artifacts, privacy
 
@@ -223,7 +224,8 @@ class DuelSession(Session):
                 for record in recorder.together(soon[: len(members)], coming, rng):
                     record = msgspec.structs.replace(record, times=self.timeline.end_turn("", record.label))
                     plain = privacy.without_paths(record, self.folders.get(record.toolchain, self.suite_dir))
-                    records.append(privacy.without_paths(plain, self.suite_dir))
+                    folders = import_folders(self.interpreters)
+                    records.append(privacy.without_paths(plain, self.suite_dir, folders))
                     self._store(writer, records[-1])
                     total = duel.pairs * len(self.header.cases)
                     self.on_event(Stored(record=records[-1], done=len(records), total=total))

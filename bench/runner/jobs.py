@@ -234,11 +234,14 @@ class Rates(Reply, frozen=True, kw_only=True):
 
 
 class Described(Reply, frozen=True, kw_only=True):
-    """The environment, per backend what is missing (None: ready), and per module the identity of its code."""
+    """The environment, per backend what is missing (None: ready), per module the identity of its code, and the folders
+    that modules are imported from.
+    """
 
     environment: Environment
     backends: dict[str, Missing | None]
     modules: dict[str, str] = {}
+    folders: tuple[str, ...] = ()
 
 
 class Read(Reply, frozen=True, kw_only=True):

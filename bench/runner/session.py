@@ -23,6 +23,7 @@ from bench.runner.recorder import Recorder
 from bench.runner.refusals import cannot_continue
 from bench.runner.rig import Rig
 from bench.runner.station import Station
+from bench.runner.toolchains import import_folders
 from bench.runner.turns import Turns
 from bench.store import privacy
 from bench.system.signals import stoppable
@@ -138,7 +139,8 @@ class Session(Rig):
             telemetry = msgspec.structs.replace(record.telemetry, resumed_on=self.place)
             warnings = (*record.warnings, *self.marks)
             record = msgspec.structs.replace(record, warnings=warnings, telemetry=telemetry)
-        record = privacy.without_paths(self.homes.mark(record, case, card, others), self.suite_dir)
+        folders = import_folders(self.interpreters)
+        record = privacy.without_paths(self.homes.mark(record, case, card, others), self.suite_dir, folders)
         record = msgspec.structs.replace(record, times=self.timeline.end_turn(name, case.label))
         failure = self._attempts.judge(case.id, record.failure)
         record = msgspec.structs.replace(record, failure=failure)

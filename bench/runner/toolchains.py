@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
 import re
@@ -23,6 +24,7 @@ from bench.model.seam import Missing
 from bench.model.suite import Case, Toolchain
 from bench.runner import jobs, temporary
 from bench.runner.answers import Answer
+from bench.system import modules as system_modules
 from bench.system import process
 from bench.units import NS_PER_S, format_time
 
@@ -37,8 +39,9 @@ _REASON = re.compile(r"[\w.]*(Error|Exception|Interrupt)\b|Fatal Python error|To
 
 class Interpreter(Data, frozen=True, kw_only=True):
     """A toolchain ready to start workers in; ``python_text`` is its python as the suite has it, e.g. ``$OLD_PYTHON``,
-    and ``variables`` are those that it sets. ``modules`` has the identity of the code that factories import there; the
-    running interpreter finds that out itself. ``card`` is the id of the one that its workers see, of several.
+    and ``variables`` are those that it sets. ``modules`` has the identity of the code that factories import there, and
+    ``folders`` is where modules are imported from; the running interpreter finds both out itself. ``card`` is the id of
+    the one that its workers see, of several.
     """
 
     name: str
@@ -49,7 +52,14 @@ class Interpreter(Data, frozen=True, kw_only=True):
     variables: dict[str, str] = {}
     backends: dict[str, Missing | None] = {}
     modules: dict[str, str] = {}
+    folders: tuple[str, ...] = ()
     card: str = ""
+
+
+def import_folders(interpreters: Mapping[str, Interpreter]) -> tuple[str, ...]:
+    """The folders that the running interpreter and ``interpreters`` import modules from, each once."""
+    several = (system_modules.folders(), *(interpreter.folders for interpreter in interpreters.values()))
+    return tuple(dict.fromkeys(itertools.chain(*several)))
 
 
 def foreign(cases: Sequence[Case]) -> list[str]:
@@ -177,6 +187,7 @@ def _probe(
             variables=toolchain.env,
             backends=reply.backends,
             modules=reply.modules,
+            folders=reply.folders,
         )
     if isinstance(reply, jobs.Failed):
         raise UsageError(f"a worker in {python} failed: {reply.message}", fix=reply.hint or _by_hand(toolchain))

@@ -58,7 +58,7 @@ def do(job: jobs.JobType, log: PhaseLog) -> jobs.Reply:
             ready = {name: base.missing(name, job.device) for name in base.names()}
             here = environment.describe("cpu", job.distributions)
             code = {name: modules.identity(name) for name in job.modules}
-            return jobs.Described(environment=here, backends=ready, modules=code)
+            return jobs.Described(environment=here, backends=ready, modules=code, folders=modules.folders())
 
 
 def main() -> None:

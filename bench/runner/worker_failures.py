@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import re
 import traceback
+
+import msgspec
 
 from bench.errors import MORE_MEMORY, BenchError, ProcessFailed, Unavailable, class_and_text, is_unmapped, text_of
 from bench.model.run import Failure
@@ -12,6 +15,8 @@ from bench.runner import jobs
 LONGEST_MESSAGE = 2000
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MORE_ROOM = "free some disk space, or choose another place: TMPDIR=DIR, --cache DIR"
+# Of an object, as its repr has it: another in each process, so that equal failures would look different.
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+\b")
 _NO_EXIT = "raise an error, or return, where sys.exit is called"
 
 
@@ -29,7 +34,15 @@ def refusal(error: BaseException, stage: str) -> jobs.Failed:
 
 
 def failure_of(error: BaseException, stage: str) -> Failure:
-    """An exception as a row: what the error tree knows, or the exception's class, first lines and traceback."""
+    """An exception as a row: what the error tree knows, or the exception's class, first lines and traceback; without
+    the addresses of objects.
+    """
+    failure = _failure_of(error, stage)
+    texts = {name: _ADDRESS.sub("", getattr(failure, name)) for name in ("message", "hint", "log")}
+    return msgspec.structs.replace(failure, **texts)
+
+
+def _failure_of(error: BaseException, stage: str) -> Failure:
     trace = "".join(traceback.format_exception(error))[-LONGEST_MESSAGE * 2 :]
     if isinstance(error, Unavailable | ImportError | OSError) and _lacks_memory(error):
         message = f"host memory ran out: {error.what if isinstance(error, BenchError) else text_of(error)}"

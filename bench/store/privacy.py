@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -68,19 +69,29 @@ def restore(path: str, cache: Path | None) -> str:
     return str(own / path[2:]) if path.startswith("~/") and own else path
 
 
-def plain_text(text: str, suite_dir: Path) -> str:
-    """A text without paths of this machine."""
+def plain_text(text: str, suite_dir: Path, folders: tuple[str, ...] = ()) -> str:
+    """A text without paths of this machine. ``folders`` are those that modules are imported from."""
     for pattern in _MACHINE:
         text = pattern.sub("", text)
     if len(suite_dir.parts) > 1:
         text = text.replace(str(suite_dir), ".")
+    if below := _below(folders):
+        text = below.sub("", text)
     return home.abbreviate(text)
 
 
-def without_paths(record: Record, suite_dir: Path) -> Record:
+@functools.lru_cache(maxsize=8)
+def _below(folders: tuple[str, ...]) -> re.Pattern[str] | None:
+    """What precedes the names of files in ``folders``; of folders within each other the inner one."""
+    paths = sorted(filter(None, (folder.rstrip("/") for folder in folders)), key=len, reverse=True)
+    return re.compile(rf"(?<![\w./~-])(?:{'|'.join(map(re.escape, paths))})/+") if paths else None
+
+
+def without_paths(record: Record, suite_dir: Path, folders: tuple[str, ...] = ()) -> Record:
     """``record`` without paths of this machine, as results are shared: in failures, warnings, fairness.
 
-    Paths of the suite and of installed packages become relative, the home folder ``~``.
+    Paths of the suite, of installed packages and in ``folders``, which modules are imported from, become relative, the
+    home folder ``~``.
     """
 
     def plain(value: Any) -> Any:
@@ -88,7 +99,7 @@ def without_paths(record: Record, suite_dir: Path) -> Record:
             return {key: plain(each) for key, each in value.items()}
         if isinstance(value, list | tuple):
             return [plain(each) for each in value]
-        return plain_text(value, suite_dir) if isinstance(value, str) else value
+        return plain_text(value, suite_dir, folders) if isinstance(value, str) else value
 
     failure = record.failure
     if failure is not None:

@@ -18,6 +18,13 @@ _CODE = (".py", ".pyi", ".so", ".json", ".yaml", ".yml", ".toml")
 _MOST_FILES = 10_000
 
 
+def folders() -> tuple[str, ...]:
+    """The folders that modules are imported from, less that of a program that was started by its path, which has no
+    modules.
+    """
+    return tuple(path for path in sys.path if os.path.isabs(path) and os.path.basename(path) != "bin")
+
+
 def find(module: str) -> importlib.machinery.ModuleSpec | None:
     """The spec of a dotted module, None if there is none. No parent is imported, so none that a parent makes up."""
     first, *rest = module.split(".")

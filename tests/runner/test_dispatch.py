@@ -270,7 +270,9 @@ def test_a_record_keeps_no_path_of_the_machine_it_was_made_on(tmp_path: Path) ->
         f'File "/opt/some/venv/lib/python3.12/site-packages/torch/_ops.py", line 1\n'
         f'File "/tmp/trtbench-ab12_x/package/bench/worker.py", line 2\n'
         f'File "/tmp/cache_me/hn/c{"a2" * 25}z.py", line 4\n'
-        f'File "{tmp_path}/zoo.py", line 3; {home}/models/x; /tmp/trtbench-ab12_x/scratch/model.onnx; 3/4 of 1/2'
+        f'File "{tmp_path}/zoo.py", line 3; {home}/models/x; /tmp/trtbench-ab12_x/scratch/model.onnx; 3/4 of 1/2\n'
+        'File "/opt/site-torch22/torch_tensorrt/fx/lower.py", line 5; /opt/site-torch22/inner/x.so; /opt/site-torch/y; '
+        "/srv/opt/site-torch22/z"
     )
     found = privacy.without_paths(
         Record(
@@ -281,6 +283,7 @@ def test_a_record_keeps_no_path_of_the_machine_it_was_made_on(tmp_path: Path) ->
             fairness={"break_reasons": {"why": 1}, "skip_reasons": [log.splitlines()[0]], "threads": 2},
         ),
         tmp_path,
+        ("/opt/site-torch22", "/opt/site-torch22/inner/", "/", f"{tmp_path}"),
     )
     assert found.failure is not None
     assert found.failure.message == "no ./a.so"
@@ -288,7 +291,8 @@ def test_a_record_keeps_no_path_of_the_machine_it_was_made_on(tmp_path: Path) ->
         'File "lib/python3.12/site-packages/torch/_ops.py", line 1\n'
         'File "bench/worker.py", line 2\n'
         f'File "hn/c{"a2" * 25}z.py", line 4\n'
-        'File "./zoo.py", line 3; ~/models/x; scratch/model.onnx; 3/4 of 1/2'
+        'File "./zoo.py", line 3; ~/models/x; scratch/model.onnx; 3/4 of 1/2\n'
+        'File "torch_tensorrt/fx/lower.py", line 5; x.so; /opt/site-torch/y; /srv/opt/site-torch22/z'
     )
     line = 'File "lib/python3.12/site-packages/torch/_ops.py", line 1'
     assert found.warnings[0].figures == {"breaks": 1, "reasons": [line]}

@@ -72,6 +72,40 @@ def test_a_suite_runs_in_two_toolchains_side_by_side(trtbench: Trtbench, fake_su
     assert "no case of fake has the toolchain 'odl'\n" in trtbench.err
 
 
+ZOO = """
+import importlib.util
+
+def score(outputs, expected):
+    if importlib.util.find_spec("of_old"):
+        import of_old
+        of_old.crash()
+    return {"score": 1.0}
+"""
+OF_OLD = """
+import os, sys
+
+def crash():
+    print(f"fatal: {__file__}:6", file=sys.stderr, flush=True)
+    os.abort()
+"""
+
+
+def test_a_record_has_no_path_of_the_packages_of_its_toolchain(
+    trtbench: Trtbench, fake_suite: Suite, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whatever their folder is called: that of an environment is known by its name."""
+    packages = tmp_path_factory.mktemp("packages")
+    (packages / "of_old.py").write_text(OF_OLD)
+    suite = both(fake_suite(), f"old: {{env: {{PYTHONPATH: {packages}}}}}")
+    suite.write_text(suite.read_text().replace("factory: zoo.py:net", "factory: zoo.py:net\n    metric: zoo.py:score"))
+    (suite.parent / "zoo.py").write_text(ZOO)
+    assert trtbench("run", suite) == 1
+    (run,) = trtbench.runs()
+    (failure,) = [record.failure for record in run.records if record.failure]
+    assert "fatal: of_old.py:6" in failure.log
+    assert str(packages) not in msgspec.json.encode(run.records).decode()
+
+
 def test_a_toolchain_without_an_interpreter_is_the_running_one_with_variables(tmp_path: Path) -> None:
     found = probe(tmp_path, Toolchain(env={"MALLOC_CONF": "x:y"}))
     assert found.command[0] == sys.executable

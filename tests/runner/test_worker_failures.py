@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import MORE_MEMORY, Unavailable
+from bench.errors import MORE_MEMORY, Unavailable, Unsupported
 from bench.runner.worker_failures import failure_of
 
 UNMAPPED = "failed to map segment from shared object"
@@ -48,6 +48,24 @@ def test_a_library_on_a_file_system_without_execution_is_not_available() -> None
     assert failure_of(Unavailable(f"/proc/version: {UNMAPPED}", fix="mount"), "load").kind == "Unavailable"
     for text in ("the package 'timm' is not installed", "libcuda.so.1: cannot open shared object file"):
         assert failure_of(Unavailable(text), "load").kind == "Unavailable"
+
+
+def test_equal_failures_of_two_processes_have_one_text_whatever_the_addresses_of_their_objects() -> None:
+    def failure(error: BaseException) -> tuple[str, str, str]:
+        try:
+            raise error
+        except type(error):
+            found = failure_of(error, "build")
+        return found.message, found.hint, found.log
+
+    first, second = object(), object()
+    assert repr(first) != repr(second)
+    for kind in (Unsupported, ValueError):
+        message, hint, log = failure(kind(f"cannot lower {first} [{first!r}]"))
+        assert (message, hint, log) == failure(kind(f"cannot lower {second} [{second!r}]"))
+        assert message.endswith("cannot lower <object object> [<object object>]")
+        assert "0x" not in log
+    assert failure_of(Unsupported("a fault at 0x"), "run").message == "a fault at 0x"
 
 
 @pytest.mark.parametrize("code", [0, 3, None])
