@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,12 +35,12 @@ def make_dense(path: Path) -> dict[str, Any]:
     SuiteError for a kernel whose values are not there.
     """
     model = onnx_manifest.load(path)
-    file = _File(model)
+    file = _File(model, path)
     obstacles = []
-    for node, groups in file.in_groups():
-        constant, obstacle = file.constant_of(node.input[1])
+    for scope, node, groups in file.in_groups():
+        constant, obstacle = _constant_of(scope, node.input[1])
         if constant is not None and not (obstacle := _obstacle(constant.tensor, groups)):
-            file.give(node, constant, groups, path)
+            file.give(scope, node, constant, groups)
         obstacles.append((_place(node), obstacle))
     obstacles += [(_place(node), "it is in a function of the file") for node in file.in_functions()]
     if any(not obstacle for _, obstacle in obstacles):
@@ -50,65 +51,74 @@ def make_dense(path: Path) -> dict[str, Any]:
     return deconvolutions.count(obstacles)
 
 
-class _Constant(NamedTuple):
-    """The value called ``name`` of an initializer of ``graph``, or of one of its Constant nodes."""
+class _Scope:
+    """A graph, with the names that it defines, and the graph around it, whose names its nodes read, too.
 
+    ``readers`` counts what reads a name that is defined here, also in graphs within. Two branches of a conditional may
+    define the same name.
+    """
+
+    def __init__(self, graph: Any, outer: _Scope | None) -> None:
+        self.graph, self.outer = graph, outer
+        self.nodes = {name: node for node in graph.node for name in node.output if name}
+        self.constants = {each.name: each for each in graph.initializer}
+        for node in graph.node:
+            for attribute in node.attribute if node.op_type == "Constant" else ():
+                if attribute.name == "value":
+                    self.constants[node.output[0]] = attribute.t
+        self.names = {*self.nodes, *self.constants, *(each.name for each in graph.input)}
+        self.readers: Counter[str] = Counter()
+        self.unread: set[str] = set()
+
+    def defining(self, name: str) -> _Scope:
+        """The scope that defines a name which this graph reads: itself, or one around it."""
+        return self if name in self.names or self.outer is None else self.outer.defining(name)
+
+
+class _Constant(NamedTuple):
+    """The value called ``name`` of an initializer of the graph of ``scope``, or of one of its Constant nodes."""
+
+    scope: _Scope
     name: str
     tensor: Any
-    graph: Any
 
 
 class _File:
-    """The graphs of a model, in which a name means one value."""
+    """The graphs of a model, and the dense kernels that they get."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, path: Path) -> None:
         self._model = model
-        self._graphs = list(_nested(model.graph))
-        self._constants: dict[str, _Constant] = {}
-        self._nodes: dict[str, Any] = {}  # by their outputs
-        self._readers: Counter[str] = Counter()
-        self._dense: dict[tuple[str, int], str] = {}
-        for graph in self._graphs:
-            for node in graph.node:
-                self._nodes |= dict.fromkeys(node.output, node)
-                self._readers.update(node.input)
-                for attribute in node.attribute if node.op_type == "Constant" else ():
-                    if attribute.name == "value":
-                        self._constants[node.output[0]] = _Constant(node.output[0], attribute.t, graph)
-            self._readers.update(each.name for each in graph.output)
-            self._constants |= {each.name: _Constant(each.name, each, graph) for each in graph.initializer}
-        self._unread: set[str] = set()
+        self._folder = path.parent
+        self._size = path.stat().st_size  # bytes
+        self._scopes = list(_scopes(model.graph))
+        self._dense: dict[tuple[_Scope, str, int], str] = {}
+        for scope in self._scopes:
+            for name in itertools.chain(*(node.input for node in scope.graph.node)):
+                scope.defining(name).readers[name] += 1
+            for output in scope.graph.output:
+                scope.defining(output.name).readers[output.name] += 1
 
-    def in_groups(self) -> list[tuple[Any, int]]:
-        """The nodes that are transposed convolutions in groups, and how many groups each has."""
-        return list(_in_groups(node for graph in self._graphs for node in graph.node))
+    def in_groups(self) -> list[tuple[_Scope, Any, int]]:
+        """The nodes that are transposed convolutions in groups, each in its scope, and how many groups it has."""
+        return [(scope, node, groups) for scope in self._scopes for node, groups in _in_groups(scope.graph)]
 
     def in_functions(self) -> list[Any]:
         """Such nodes in the functions of the file."""
-        graphs = [graph for each in self._model.functions for graph in _nested(each)]
-        return [node for node, _ in _in_groups(node for graph in graphs for node in graph.node)]
+        return [node for each in self._model.functions for graph in _nested(each) for node, _ in _in_groups(graph)]
 
-    def constant_of(self, name: str) -> tuple[_Constant | None, str]:
-        """The constant that a kernel is, or why it is none."""
-        while (node := self._nodes.get(name)) is not None and node.op_type == "Identity":
-            name = node.input[0]
-        if constant := self._constants.get(name):
-            return constant, ""
-        return None, "its kernel is an input" if node is None else f"its kernel is computed by {node.op_type}"
-
-    def give(self, node: Any, constant: _Constant, groups: int, path: Path) -> None:
-        """Give a node a single group and the dense kernel of a constant. ``path`` is that of the file."""
-        key = (constant.name, groups)
+    def give(self, scope: _Scope, node: Any, constant: _Constant, groups: int) -> None:
+        """Give a node a single group and the dense kernel of a constant."""
+        key = (constant.scope, constant.name, groups)
         if key not in self._dense:
-            tensor = _dense(constant.tensor, groups, path.parent)
+            tensor = _dense(constant.tensor, groups, self._folder)
             tensor.name = self._dense[key] = self._unused(f"{constant.name}_of_{groups}_groups")
-            size = self._model.ByteSize() + tensor.ByteSize()
-            if constant.tensor.external_data or size > onnx_manifest.INSIDE:
-                _lay_outside(tensor, path.parent / _OUTSIDE)
-            constant.graph.initializer.append(tensor)
-            if self._model.ir_version < _FIRST_WITHOUT_INPUTS and constant.graph is self._graphs[0]:
-                _declare(tensor, constant.graph)
-        self._release(node.input[1])
+            if constant.tensor.external_data or self._size + tensor.ByteSize() > onnx_manifest.INSIDE:
+                _lay_outside(tensor, self._folder / _OUTSIDE)
+            self._size += tensor.ByteSize()
+            constant.scope.graph.initializer.append(tensor)
+            if self._model.ir_version < _FIRST_WITHOUT_INPUTS and constant.scope.outer is None:
+                _declare(tensor, constant.scope.graph)
+        _release(scope, node.input[1])
         node.input[1] = self._dense[key]
         for attribute in node.attribute:
             if attribute.name == "group":
@@ -116,42 +126,67 @@ class _File:
 
     def remove_unread(self) -> None:
         """Remove the constants that only the kernels of now dense nodes were."""
-        for graph in self._graphs:
+        for scope in self._scopes:
+            graph = scope.graph
             for index, node in reversed(list(enumerate(graph.node))):
-                if node.op_type in ("Constant", "Identity") and node.output[0] in self._unread:
+                if node.op_type in ("Constant", "Identity") and node.output[0] in scope.unread:
                     del graph.node[index]
             for values in (graph.initializer, graph.input, graph.value_info):
                 for index, value in reversed(list(enumerate(values))):
-                    if value.name in self._unread:
+                    if value.name in scope.unread:
                         del values[index]
 
-    def _release(self, name: str) -> None:
-        """Count a reader of a constant less; what nothing reads any more is to be removed."""
-        self._readers[name] -= 1
-        if self._readers[name] == 0:
-            self._unread.add(name)
-            if (node := self._nodes.get(name)) is not None and node.op_type == "Identity":
-                self._release(node.input[0])
-
     def _unused(self, name: str) -> str:
-        taken = {*self._readers, *self._nodes, *self._constants, *self._dense.values()}
-        taken |= {each.name for graph in self._graphs for each in graph.input}
+        taken = set(self._dense.values()).union(*(scope.names for scope in self._scopes))
         while name in taken:
             name += "_"
         return name
 
 
+def _constant_of(scope: _Scope, name: str) -> tuple[_Constant | None, str]:
+    """The constant that a kernel is, or why it is none. ``scope`` is that of the node which reads it."""
+    scope = scope.defining(name)
+    while (node := scope.nodes.get(name)) is not None and node.op_type == "Identity":
+        name = node.input[0]
+        scope = scope.defining(name)
+    if (tensor := scope.constants.get(name)) is not None:
+        return _Constant(scope, name, tensor), ""
+    return None, "its kernel is an input" if node is None else f"its kernel is computed by {node.op_type}"
+
+
+def _release(scope: _Scope, name: str) -> None:
+    """Count a reader of a constant less; what nothing reads any more is to be removed."""
+    scope = scope.defining(name)
+    scope.readers[name] -= 1
+    if scope.readers[name] == 0:
+        scope.unread.add(name)
+        if (node := scope.nodes.get(name)) is not None and node.op_type == "Identity":
+            _release(scope, node.input[0])
+
+
+def _scopes(graph: Any, outer: _Scope | None = None) -> Iterator[_Scope]:
+    """The scope of a graph, and those of the graphs within its nodes."""
+    yield (scope := _Scope(graph, outer))
+    for inner in _within(graph):
+        yield from _scopes(inner, scope)
+
+
 def _nested(graph: Any) -> Iterator[Any]:
     """A graph or function, and the graphs within its nodes."""
     yield graph
+    for inner in _within(graph):
+        yield from _nested(inner)
+
+
+def _within(graph: Any) -> Iterator[Any]:
+    """The graphs that are attributes of the nodes of a graph or function."""
     for node in graph.node:
         for attribute in node.attribute:
-            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-                yield from _nested(inner)
+            yield from (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs)
 
 
-def _in_groups(nodes: Iterable[Any]) -> Iterator[tuple[Any, int]]:
-    for node in nodes:
+def _in_groups(graph: Any) -> Iterator[tuple[Any, int]]:
+    for node in graph.node:
         if node.op_type == "ConvTranspose" and node.domain in ("", "ai.onnx"):
             groups = next((int(each.i) for each in node.attribute if each.name == "group"), 1)
             if groups > 1:
@@ -166,7 +201,7 @@ def _place(node: Any) -> str:
 def _obstacle(kernel: Any, groups: int) -> str:
     """Why a constant cannot be made dense; empty if it can."""
     if kernel.data_type not in _TYPES or len(kernel.dims) < 3 or kernel.dims[0] % groups:
-        return f"its kernel of the shape {list(kernel.dims)} is none of floats in {groups} groups"
+        return f"its kernel of the shape {list(kernel.dims)} cannot be divided into {groups} groups of floats"
     return deconvolutions.too_large(kernel.dims, groups)
 
 

@@ -47,6 +47,13 @@ def model_of(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=version, **more)
 
 
+def branch_of(nodes: Sequence[Any], constants: dict[str, Array]) -> Any:
+    """A branch of a conditional: its last node computes what it returns."""
+    weights = [numpy_helper.from_array(each, name) for name, each in constants.items()]
+    ends = [helper.make_tensor_value_info(nodes[-1].output[0], FLOAT, [None] * 4)]
+    return helper.make_graph(list(nodes), "branch", [], ends, weights)
+
+
 def run(path: Path, x: Array, **others: Any) -> list[Array]:
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return list(session.run(None, {"x": x} | others))
@@ -182,30 +189,62 @@ def test_a_kernel_that_is_shared_stays_for_others(tmp_path: Path, name: str, ver
     np.testing.assert_allclose(run(path, x)[0], before, rtol=1e-4, atol=1e-4)
 
 
-def test_those_in_the_branches_of_a_conditional_are_dense_too(tmp_path: Path) -> None:
-    def branch(node: Any, constants: dict[str, Array]) -> Any:
-        ends = [helper.make_tensor_value_info(node.output[0], FLOAT, [None] * 4)]
-        weights = [numpy_helper.from_array(each, name) for name, each in constants.items()]
-        return helper.make_graph([node], "branch", [], ends, weights)
+def constant_node(name: str, value: Array) -> Any:
+    return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value))
 
-    nodes = [
-        deconvolution("xw", "a", 4),
-        helper.make_node("ReduceMax", ["a"], ["m"], keepdims=0),
-        helper.make_node("Cast", ["m"], ["c"], to=9),
-        helper.make_node(
-            "If", ["c"], ["y"], then_branch=branch(deconvolution("aw", "t", 4), {}),
-            else_branch=branch(deconvolution("av", "e", 2), {"v": values((4, 2, 2, 2), 5)}),
-        ),
-    ]  # fmt: skip
+
+FIRST, SECOND = values((4, 1, 2, 2), 1), values((4, 1, 2, 2), 2)
+BRANCHES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "one reads a kernel from outside": (
+        branch_of([deconvolution("xk", "t", 4)], {}), branch_of([deconvolution("xw", "e", 4)], {"w": SECOND}),
+        {"in_groups": 3, "dense": 3},
+    ),
+    "initializers of the same name": (
+        branch_of([deconvolution("xw", "t", 4)], {"w": FIRST}), branch_of([deconvolution("xw", "e", 4)], {"w": SECOND}),
+        {"in_groups": 3, "dense": 3},
+    ),
+    "constant nodes of the same name": (
+        branch_of([constant_node("w", FIRST), deconvolution("xw", "t", 4)], {}),
+        branch_of([constant_node("w", SECOND), deconvolution("xw", "e", 4)], {}),
+        {"in_groups": 3, "dense": 3},
+    ),
+    "an Identity that is called what the other one reads": (
+        branch_of([helper.make_node("Identity", "v", "w"), deconvolution("xw", "t", 4)], {"v": FIRST}),
+        branch_of([helper.make_node("Identity", "w", "v"), deconvolution("xv", "e", 4)], {"w": SECOND}),
+        {"in_groups": 3, "dense": 3},
+    ),
+    "a kernel that is computed in one": (
+        branch_of([deconvolution("xw", "t", 4)], {"w": FIRST}),
+        branch_of([helper.make_node("Mul", "vv", "w"), deconvolution("xw", "e", 4, "up")], {"v": SECOND}),
+        {"in_groups": 3, "dense": 2, "reasons": ["up: its kernel is computed by Mul"]},
+    ),
+    "a convolution's kernel of the same name": (
+        branch_of([deconvolution("xw", "t", 4)], {"w": FIRST}),
+        branch_of([helper.make_node("Conv", "xw", "e", group=4)], {"w": SECOND}),
+        {"in_groups": 2, "dense": 2},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BRANCHES)
+def test_those_in_the_branches_of_a_conditional_are_dense_too(tmp_path: Path, name: str) -> None:
+    """Two branches may call different values by the same name."""
+    then, otherwise, counts = BRANCHES[name]
     path = tmp_path / "model.onnx"
-    onnx.save(model_of(nodes, {"w": values((4, 1, 2, 2))}), path)
-    xs = [values((1, 4, 5, 6), 3), np.zeros((1, 4, 5, 6), np.float32)]
-    before = [run(path, x)[0] for x in xs]
-    assert onnx_deconvolutions.make_dense(path) == {"in_groups": 3, "dense": 3}
-    (outer,) = in_file(path).initializer
-    assert outer.name == "w_of_4_groups"
+    outside = {"k": values((4, 1, 2, 2), 5), "z": np.array(0, np.float32)}
+    nodes = [
+        deconvolution("xk", "a", 4), helper.make_node("ReduceMax", "x", "m", keepdims=0),
+        helper.make_node("Greater", "mz", "c"),
+        helper.make_node("If", "c", "y", then_branch=then, else_branch=otherwise),
+    ]  # fmt: skip
+    onnx.save(model_of(nodes, outside, outputs="ya"), path)
+    xs = [values((1, 4, 5, 6), 3), -(values((1, 4, 5, 6), 3) ** 2)]
+    before = [run(path, x) for x in xs]
+    assert onnx_deconvolutions.make_dense(path) == counts
+    assert "k_of_4_groups" in {each.name for each in in_file(path).initializer}
     for x, expected in zip(xs, before, strict=True):
-        np.testing.assert_allclose(run(path, x)[0], expected, rtol=1e-4, atol=1e-4)
+        for after, array in zip(run(path, x), expected, strict=True):
+            np.testing.assert_allclose(after, array, rtol=1e-4, atol=1e-4)
 
 
 KEPT: dict[str, tuple[list[Any], dict[str, Any], list[str]]] = {
@@ -241,6 +280,15 @@ def test_a_kernel_that_would_be_too_large_stays(tmp_path: Path, monkeypatch: pyt
     assert onnx_deconvolutions.make_dense(path) == {"in_groups": 1, "dense": 0, "reasons": reasons}
     monkeypatch.setattr(deconvolutions, "MOST_VALUES", 96)
     assert onnx_deconvolutions.make_dense(path) == DENSE
+
+
+def test_a_kernel_that_does_not_fit_its_groups_stays_for_the_runtime_to_refuse(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(model_of([deconvolution("xw", "y", 3, "up")], {"w": values((4, 1, 2, 2))}), path)
+    before = path.read_bytes()
+    reasons = ["up: its kernel of the shape [4, 1, 2, 2] cannot be divided into 3 groups of floats"]
+    assert onnx_deconvolutions.make_dense(path) == {"in_groups": 1, "dense": 0, "reasons": reasons}
+    assert path.read_bytes() == before
 
 
 def test_a_file_without_groups_is_as_it_was(tmp_path: Path) -> None:
