@@ -50,8 +50,7 @@ class TensorRT(quantized_file.QuantizesGraphs):
         source = [weights.weights_stage(case)] if options.network else file_stages(case, options)
         function = options.network.partition(":")[0]
         in_bytes = msgspec.to_builtins(msgspec.structs.replace(options, workspace=options.workspace_bytes))
-        without = deployed.RUNNING if options.are_dense else (*deployed.RUNNING, "deconvolutions")
-        settings = {name: value for name, value in in_bytes.items() if name not in without}
+        settings = {name: value for name, value in in_bytes.items() if name not in deployed.RUNNING}
         build = Stage(
             name="build",
             kind="engine",
@@ -96,7 +95,8 @@ class TensorRT(quantized_file.QuantizesGraphs):
             what = f"{options.network} writes a network of its own, whose tensors have no counterpart in the model"
             raise UsageError(what, where=case.label, fix="a case without network: FILE.py:function")
         quantized_file.refuse_values(case)
-        return onnx_values.stage(case, options.exporter, options.opset, dense_deconvolutions=options.are_dense)
+        dense = options.dense_deconvolutions
+        return onnx_values.stage(case, options.exporter, options.opset, dense_deconvolutions=dense)
 
     def marked_stage(self, case: Case, marks: Sequence[str], on: On) -> Stage:
         """The values of ONNX Runtime's CPU in place of the oracle, or those of an engine with the marks as outputs."""
@@ -163,7 +163,7 @@ def file_stages(case: Case, options: EngineOptions) -> list[Stage]:
     """The ONNX file that an engine is built from; at int8 one with Q/DQ after its calibration."""
     if quantized_file.is_quantized(case):
         return quantized_file.stages(case, options.opset)
-    return [onnx.stage(case, options.exporter, options.opset, dense_deconvolutions=options.are_dense)]
+    return [onnx.stage(case, options.exporter, options.opset, dense_deconvolutions=options.dense_deconvolutions)]
 
 
 @contextlib.contextmanager

@@ -47,14 +47,14 @@ class EngineOptions(QuantizationOptions, frozen=True, kw_only=True):
             raise ValueError("workspace: 0 bytes are no workspace")
         if self.network and not all(self.network.partition(".py:")):
             raise ValueError(f"network: {self.network!r} is not FILE.py:function")
-        if self.network and self.are_dense:
+        if self.network and self.dense_deconvolutions:
             raise ValueError(
                 f"deconvolutions: dense cannot change the network of {self.network}: remove one of the two options"
             )
 
     @property
-    def are_dense(self) -> bool:
-        """Whether deconvolutions are made dense."""
+    def dense_deconvolutions(self) -> bool:
+        """Whether transposed convolutions in groups get a single one."""
         return self.deconvolutions == "dense"
 
     @property
