@@ -59,8 +59,8 @@ class TensorRT(quantized_file.QuantizesGraphs):
                 "model": shapes.model_key(case),
                 "precision": case.precision,
                 "options": settings,
-                # Earlier engines of TensorRT 8 may have float32 outputs.
-                **({"outputs": "typed"} if case.precision == "fp16" else {}),
+                # Earlier engines of TensorRT 8 may have float32 outputs, without a layer for them or by an identity.
+                **({"outputs": "cast"} if case.precision == "fp16" else {}),
             },
             needs=(source[-1].name,),
             libraries=TENSORRT,

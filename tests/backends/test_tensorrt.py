@@ -64,6 +64,16 @@ def test_the_engine_is_made_from_the_shared_onnx_file_in_the_toolchain_that_meas
     assert build.per_build
 
 
+@pytest.mark.parametrize("options", [{}, {"network": "nets.py:build"}])
+def test_engines_of_before_whose_narrow_outputs_came_from_an_identity_are_built_again(
+    bench: Bench, options: dict[str, Any]
+) -> None:
+    *_, build = TRT.stages(bench.case("tensorrt", precision="fp16", options=options))
+    assert build.key["outputs"] == "cast"
+    *_, build = TRT.stages(bench.case("tensorrt", precision="fp32", options=options))
+    assert "outputs" not in build.key
+
+
 def test_a_network_by_hand_is_made_from_the_weights_and_its_file(bench: Bench) -> None:
     case = bench.case("tensorrt", options={"network": "nets.py:build", "plugins": ["libmine.so"]})
     _, weights, build = TRT.stages(case)
