@@ -77,8 +77,8 @@ def _not_dense(f: Figures) -> Advice:
         of = f"{number(f['grouped'])} of {number(f['in_groups'])} grouped transposed convolutions"
         text = f"deconvolutions: dense left {of} unchanged{because(f['reasons'])}"
     if f["grouped"] == f["in_groups"]:
-        return Advice(text, "leave the option out: the program is the same without it")
-    return Advice(text, "compare the row as one of a program that is dense in part")
+        return Advice(text, "leave the option out: the network is the same without it")
+    return Advice(text, "compare the row as one of a network that is dense in part")
 
 
 def _grouped_deconvolutions(f: Figures) -> Advice:

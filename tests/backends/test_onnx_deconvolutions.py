@@ -32,6 +32,29 @@ ORT: Any = base.load("onnxruntime")
 TRT: Any = base.load("tensorrt")
 IMAGES = {"x": Input(shape=("batch", 3, 8, 8))}
 COUNTS = {"in_groups": 1, "dense": 1}
+COMPUTED = """
+import torch
+from torch.nn.utils import parametrizations, parametrize
+
+
+class Exponential(torch.nn.Module):
+    def forward(self, weight):
+        return weight.exp()
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = (torch.nn.ConvTranspose2d(3, 3, 2, groups=3) for _ in range(2))
+        parametrizations.weight_norm(self.first)
+        parametrize.register_parametrization(self.last, "weight", Exponential(), unsafe=True)
+
+    def forward(self, x):
+        return self.last(self.first(x))
+
+
+net = Net
+"""
 
 
 @pytest.fixture
@@ -183,6 +206,20 @@ class TestExported:
         reference = here.reference(here.case("eager", "zoo.py:upsampling", of.inputs, symbols=of.symbols))
         (expected,) = reference.values()
         assert cosine(ran(here, of, folder), expected) > (0.999999 if precision == "fp32" else 0.9999)
+
+    @pytest.mark.parametrize("exporter", ["legacy", "dynamo"])
+    def test_kernels_that_the_model_computes_are_dense_where_the_exporter_has_computed_them(
+        self, tmp_path: Path, exporter: str
+    ) -> None:
+        own = Bench(tmp_path, suite_dir=tmp_path / "suite")
+        own.suite_dir.mkdir()
+        (own.suite_dir / "net.py").write_text(COMPUTED)
+        left = {"in_groups": 2, "dense": 1, "reasons": ["last: its kernel is computed by Exp"]}
+        options = DENSE | {"exporter": exporter, "opset": 18 if exporter == "dynamo" else 17}
+        of = case(own, factory="net.py:net", options=options)
+        folder = produced(own, TRT.stages(of)[1], of)
+        counts = onnx_manifest.read_manifest(folder).deconvolutions
+        assert counts == (left if exporter == "legacy" else {"in_groups": 2, "dense": 2})
 
     def test_a_model_without_groups_is_told(self, here: Bench) -> None:
         of = case(here, factory="zoo.py:net")
