@@ -73,8 +73,10 @@ def of_user(spec: str, folder: Path) -> Metric:
         raise wrong(f"{file} has no function {name!r}.{did_you_mean(name, vars(module))}".removesuffix("."))
 
     def metric(outputs: Arrays, reference: Arrays) -> dict[str, float]:
+        # copies: a function may work in place, and the reference is that of all networks
+        own = [{each: array.copy() for each, array in arrays.items()} for arrays in (outputs, reference)]
         try:
-            values = {str(key): float(value) for key, value in function(outputs, reference).items()}
+            values = {str(key): float(value) for key, value in function(*own).items()}
         except Exception as error:
             raise wrong(f"{spec} returned no numbers by name: {type(error).__name__}: {error}") from error
         if not values:

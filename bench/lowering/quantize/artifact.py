@@ -104,8 +104,10 @@ def _summary(folder: Path) -> NetworkRanges:
 
 
 def inputs(case: Case, context: Context, how: Settings) -> Iterator[dict[str, torch.Tensor]]:
-    """The calibration inputs as tensors, one batch after the other; errors as of ``calibration_data.batches``."""
+    """The calibration inputs as tensors, one batch after the other; errors as of ``calibration_data.batches``. They
+    hold values of their own: a user's function may write its next batch into the arrays of the one before.
+    """
     import torch
 
     for arrays in calibration_data.batches(case, context, how.samples, how.data):
-        yield {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        yield {name: torch.tensor(np.ascontiguousarray(array)) for name, array in arrays.items()}

@@ -162,7 +162,8 @@ def _observe(
     samples = 0
     with torch.no_grad():
         for arrays in calibration_data.batches(case, context, how["samples"], how["data"]):
-            model(**{name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()})
+            # copies: a model may write into its inputs, which are a user's own arrays
+            model(**{name: torch.tensor(np.ascontiguousarray(array)) for name, array in arrays.items()})
             samples += case.batch
             context.tell(f"{samples} of {how['samples']} samples")
     for hook in hooks:
