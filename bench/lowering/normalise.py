@@ -159,8 +159,8 @@ def _function(name: str, aten: str) -> Callable[..., Any]:
 
     def run(**kwargs: Any) -> Any:
         for argument in ("input", "other"):
-            if kwargs.pop(f"transpose_{argument}", False):  # which a pass sets of a matrix product
-                kwargs[argument] = kwargs[argument].mT
+            if kwargs.pop(f"transpose_{argument}", False):  # set by a pass; the exporter to ONNX has no mT
+                kwargs[argument] = kwargs[argument].transpose(-2, -1)
         if "input" in kwargs and "self" in kinds:
             kwargs["self"] = kwargs.pop("input")
         for argument, value in kwargs.items():

@@ -87,3 +87,26 @@ def test_a_residual_network_keeps_its_answers_and_the_file_those_of_the_referenc
     (plain,), (reference,) = graph(x), quantized(x)
     assert cosine(plain, reference) >= 0.99
     assert cosine(computed_by_file(quantized, x, tmp_path / "net.onnx"), reference) >= 0.999
+
+
+class Attention(torch.nn.Module):
+    """A convolution, and attention over what it returns, written with products of matrices."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv1d(6, 6, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        return torch.softmax(x @ x.transpose(1, 2), -1) @ x
+
+
+def test_a_product_with_a_transposed_tensor_is_exported(tmp_path: Path) -> None:
+    inputs = {"x": torch.randn(2, 6, 16, generator=torch.Generator().manual_seed(0))}
+    torch.manual_seed(0)
+    graph = lower.run_passes(kit.normalised(Attention(), inputs))
+    assert any(node.kwargs.get("transpose_other") for node in graph.graph.nodes)  # by the pass on products
+    quantized = insert.insert(graph, calibration.calibrate(graph, [inputs], "minmax"))
+    (expected,) = quantized(inputs["x"])
+    result = computed_by_file(quantized, inputs["x"], tmp_path / "net.onnx")
+    assert float((result - expected).norm() / expected.norm()) < 5e-3
