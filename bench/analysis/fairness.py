@@ -19,13 +19,14 @@ _MOST_PLACES = 3
 
 def warnings(report: Mapping[str, Any], case: Case) -> tuple[Warning, ...]:
     """``GraphsByBackend``, ``GraphsSkipped``, ``GraphBreaks``, ``Recompiled``, ``LoggedErrors``, ``NotDense``,
-    ``GroupedDeconvolutions``, ``TracerWarning`` and ``ExporterWarning`` from a fairness report.
+    ``PartlyQuantized``, ``GroupedDeconvolutions``, ``TracerWarning`` and ``ExporterWarning`` from a fairness report.
 
     The keys read are ``graph_capture``, ``graphs_skipped``, ``graph_breaks``, ``recompiles``, and for the reasons
     ``skip_reasons``, ``break_reasons``, ``recompile_reasons``; ``recompile_limit`` says that the compiler gave up;
     ``export_warnings`` are what tracers and exporters warned of, each with ``kind``, ``text``, ``place`` and ``count``;
     ``engine.errors`` is what a runtime wrote to its log as errors though its calls succeeded; ``deconvolutions`` counts
     transposed convolutions that are ``in_groups`` in the model, and how many of them are ``dense``;
+    ``calibration`` counts ``layers`` with weights, those ``quantized``, and has a reason for each one ``uncovered``;
     ``engine.grouped_deconvolutions`` counts those in an engine of TensorRT 8, unless the case has ``deconvolutions:
     dense``. A backend without one of them has nothing to warn of there.
     """
@@ -43,6 +44,10 @@ def warnings(report: Mapping[str, Any], case: Case) -> tuple[Warning, ...]:
     if (counts := report.get("deconvolutions")) and (not counts["dense"] or counts["dense"] < counts["in_groups"]):
         figures = {"grouped": counts["in_groups"] - counts["dense"], "reasons": list(counts.get("reasons", ()))}
         warnings.append(Warning(kind="NotDense", figures=figures | {"in_groups": counts["in_groups"]}))
+    about = report.get("calibration", {})
+    if reasons := about.get("uncovered"):
+        figures = {"quantized": about["quantized"], "layers": about["layers"], "uncovered": len(reasons)}
+        warnings.append(Warning(kind="PartlyQuantized", figures=figures | {"reasons": list(reasons)}))
     in_engine = report.get("engine", {}).get("grouped_deconvolutions", {})
     if in_engine and case.options.get("deconvolutions") != "dense":
         by_hand = case.options.get("network") or case.options.get("program") or ""

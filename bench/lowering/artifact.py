@@ -117,13 +117,14 @@ def stages(case: Case, min_block_size: int | None = None) -> list[Stage]:
 def calibrate(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> None:
     """Lower the model in float32, run it on the calibration inputs, and write the ranges. ``key`` is the stage's.
 
-    Errors as of ``produce``; Unsupported, before anything is run, for weights that have no scale.
+    Errors as of ``produce``; Unsupported, before anything is run, where no layer can be quantized, and for weights that
+    have no scale.
     """
     in_float32 = msgspec.structs.replace(case, precision="int8")
     with lowered_graph(in_float32, context) as (graph, _, _):
         if case.precision == "fp8":
             graph.meta[insert.TO] = insert.FP8
-        insert.check_weights(graph)
+        insert.check(graph)
         quantization.produce(graph, case, context, out, settings(key))
 
 
@@ -208,15 +209,19 @@ def produce(
     """
     from bench.lowering import codegen, normalise, split
     from bench.lowering.passes.deconvolutions import about as about_deconvolutions
-    from bench.lowering.quantize import examination, widening
+    from bench.lowering.quantize import examination, products, widening
 
-    min_block_size, placed = key.get("min_block_size"), key.get("placement", "fx")
+    min_block_size, placed, floating = key.get("min_block_size"), key.get("placement", "fx"), key.get("floating", ())
     in_parts = min_block_size is not None
     with lowered_graph(case, context, key, in_parts=in_parts) as (graph, names, warnings), context.phase("lower"):
         facts = {name: graph.meta[name] for name in (deconvolutions.FACT,) if name in graph.meta}
+        about_scales: dict[str, Any] = {}
         if case.precision in QUANTIZED:
             ranges = quantization.read(context.artifacts[quantization.STAGE], case)
-            graph = widening.widen(examination.quantized(graph, ranges, placed, key.get("floating", ())))
+            graph = examination.quantized(graph, ranges, placed, floating)
+            about_scales = quantization.facts(context.artifacts[quantization.STAGE]) | {"placement": placed}
+            about_scales |= examination.coverage(graph, floating)
+            graph = products.as_products(widening.widen(graph), full_rank=True)
         title = "\n\n".join([_title(case), *map(about_deconvolutions, facts.values())])
         about: dict[str, Any] = {"title": title, "precision": case.precision, "profile": shapes.profile(case)}
         if in_parts:
@@ -228,9 +233,6 @@ def produce(
             also(graph, program, names)
         ops = sum(1 for node in graph.graph.nodes if normalise.op_name(node))
         engines, facts = (tuple(parts.engines), parts.facts) if parts else ((), facts)
-        about_scales: dict[str, Any] = {}
-        if case.precision in QUANTIZED:
-            about_scales = quantization.facts(context.artifacts[quantization.STAGE]) | {"placement": placed}
         (out / MANIFEST).write_bytes(msgspec.json.encode(Manifest(ops, warnings, engines, facts, about_scales)))
 
 

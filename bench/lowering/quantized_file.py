@@ -109,7 +109,7 @@ def export(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> N
     """
     if importlib.util.find_spec("onnx") is None:
         raise Unavailable("exporting to ONNX needs the package 'onnx'", fix=install("onnx"))
-    from bench.lowering.quantize import examination, onnx_export
+    from bench.lowering.quantize import examination, onnx_export, products
 
     with artifact.lowered_graph(case, context, key) as (graph, names, warnings):
         import torch
@@ -118,6 +118,8 @@ def export(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> N
         with context.phase("quantize"):
             ranges = quantization.read(context.artifacts[quantization.STAGE], case)
             graph = examination.quantized(graph, ranges, key["placement"], key.get("floating", ()))
+            coverage = examination.coverage(graph, key.get("floating", ()))
+            graph = products.as_products(graph, full_rank=False)
         inputs = tuple(str(node.meta["input"]) for node in graph.graph.nodes if node.op == "placeholder")
         arrays = shapes.example_arrays(case, context)
         with context.phase("export"), errors.translate("torch.onnx cannot export the quantized model"):
@@ -129,7 +131,7 @@ def export(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> N
                 out / onnx_manifest.MODEL,
                 key["opset"],
             )
-        who = quantization.facts(context.artifacts[quantization.STAGE]) | {"placement": key["placement"]}
+        who = quantization.facts(context.artifacts[quantization.STAGE]) | {"placement": key["placement"]} | coverage
         manifest = onnx_manifest.Manifest(
             inputs, names, "legacy", key["opset"], warnings, quantization=who, deconvolutions=counts
         )

@@ -81,6 +81,12 @@ def _not_dense(f: Figures) -> Advice:
     return Advice(text, "compare the row as one of a network that is dense in part")
 
 
+def _partly_quantized(f: Figures) -> Advice:
+    of = f"{number(f['quantized'])} of {number(f['layers'])} layers with weights"
+    text = f"{of} are quantized; left in floating point{because(f['reasons'])}"
+    return Advice(text, "compare it as a row that is quantized in part; docs/quantization.md lists what is covered")
+
+
 def _grouped_deconvolutions(f: Figures) -> Advice:
     layers = "1 grouped transposed convolution" if f["layers"] == 1 else "{} grouped transposed convolutions"
     text = (
@@ -219,6 +225,7 @@ SENTENCES: dict[str, Sentence] = {
     "NotAsQuantized": _not_as_quantized,
     "NotDense": _not_dense,
     "OutputsChange": _outputs_change,
+    "PartlyQuantized": _partly_quantized,
     "Recompiled": _recompiled,
     "StateChanges": _state_changes,
     "TracerWarning": _tracer_warning,

@@ -41,6 +41,10 @@ ON = Case(model="m", factory="f:m", inputs={}, backend="b", cuda_graph=True)
         ),
         ({"deconvolutions": {"in_groups": 0, "dense": 0}}, OFF, "NotDense", ["changed nothing: the model has no"]),
         (
+            {"calibration": {"layers": 3, "quantized": 1, "uncovered": ["up: its weights are computed"]}},
+            OFF, "PartlyQuantized", ["1 of 3 layers", "; left in floating point: up: its weights are computed"],
+        ),
+        (
             GROUPED, OFF, "GroupedDeconvolutions",
             ["has 8 grouped transposed convolutions with 832 groups in all, and TensorRT 8 computes one group after"],
         ),
@@ -67,6 +71,8 @@ def test_a_fact_that_a_reader_must_know_is_a_warning_with_what_to_try(
         ({"graph_capture": "harness"}, ON),
         ({"deconvolutions": {"in_groups": 2, "dense": 2}}, OFF),
         ({"engine": {"plan_bytes": 1}}, OFF),
+        ({"calibration": {"layers": 3, "quantized": 1, "uncovered": []}}, OFF),  # two of them by `floating`
+        ({"calibration": {"samples": 16}}, OFF),  # of a version that did not count, or of TensorRT's calibrator
         (GROUPED | {"deconvolutions": {"in_groups": 8, "dense": 8}}, DENSE_CASE),
     ],
 )

@@ -47,6 +47,7 @@ def test_at_int8_with_the_pairs_of_the_calibration(here: Bench, route: str) -> N
     folders = here.artifacts(of)
     info = builder.read_info(folders["build"])
     who = {"quantizer": "trtbench", "observer": "minmax", "samples": 4, "data": "", "placement": "mended"}
+    who |= {"layers": 2, "quantized": 2, "uncovered": []}
     assert (info.calibration, info.strongly_typed) == (who, True)
     assert (folders["build"] / builder.PLAN).stat().st_size == info.plan_bytes > 0
     if route == "fx2trt":

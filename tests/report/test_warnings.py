@@ -72,6 +72,7 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
     ("GroupedDeconvolutions", {"layers": 1, "groups": 64, "by_hand": "net.py"}),
     ("NotDense", {"in_groups": 3, "grouped": 2, "reasons": ["up: it stays in PyTorch", "out: it stays in PyTorch"]}),
     ("NotDense", {"in_groups": 0, "grouped": 0, "reasons": []}),
+    ("PartlyQuantized", {"quantized": 1, "layers": 8, "uncovered": 7, "reasons": ["out: its weights are computed"]}),
     ("NotAsQuantized", {"outputs": {}, "undefined": ["y"], "least": 0.999, "more": 2}),
     (
         "AmplifiesRounding",

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bench import tensors
-from bench.errors import SuiteError, did_you_mean
+from bench.errors import SuiteError, Unsupported, did_you_mean
 from bench.lowering.quantize import agreement, graph_view, insert, placement, sensitivity
 from bench.lowering.quantize import artifact as quantization
-from bench.lowering.quantize.view import has_weights
+from bench.lowering.quantize.view import has_weights, is_quantized
 from bench.model.placement import PLACEMENT
 from bench.model.seam import Context
 from bench.model.sensitivity import ACCURACY, Question, parse_target
@@ -33,12 +33,30 @@ def quantized(
 ) -> torch.fx.GraphModule:
     """The graph with Q/DQ as FX places them, or ``mended``; the layers of the modules ``floating`` have none.
 
-    SuiteError for a module that has no layer with weights.
+    Raises:
+        SuiteError: a module has no layer with weights.
+        Unsupported: no layer with weights is quantized.
     """
     result = insert.insert(graph, ranges)
     if placed == "mended":
         result = placement.mend(result)
-    return sensitivity.left_floating(result, _layers(result, floating)) if floating else result
+    if not floating:
+        return result
+    result = sensitivity.left_floating(result, _layers(result, floating))
+    if not any(map(is_quantized, graph_view.of_graph(result))):
+        what = f"floating: {', '.join(floating)}: leaves no layer that is quantized"
+        raise Unsupported(what, fix="fewer modules in `floating`, or precision: fp16")
+    return result
+
+
+def coverage(graph: torch.fx.GraphModule, floating: Collection[str]) -> dict[str, Any]:
+    """Of a quantized graph how many ``layers`` with weights it has, how many of them are ``quantized``, and of those
+    that are not, though no module of ``floating`` has them, where and why: ``uncovered``, in the order of the graph.
+    """
+    layers = [each for each in graph_view.of_graph(graph) if has_weights(each) or each.op in ("convolution", "linear")]
+    others = [each for each in layers if not is_quantized(each) and not {each.module, each.name} & set(floating)]
+    reasons = [f"{each.label}: {insert.obstacle(graph, each.node) or 'its input is not quantized'}" for each in others]
+    return {"layers": len(layers), "quantized": sum(map(is_quantized, layers)), "uncovered": reasons}
 
 
 def _layers(graph: torch.fx.GraphModule, modules: Collection[str]) -> list[str]:

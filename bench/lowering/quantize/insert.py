@@ -42,6 +42,7 @@ _FP8_OPS = ("convolution", "linear")
 FUSED = frozenset({"relu", "clamp"})
 # A channel of zeros, or nearly so, has the scale of one this much smaller than the largest.
 _SMALLEST_CHANNEL = 1e-6
+_SHOWN = 3  # layers that an error names
 
 
 class Site(NamedTuple):
@@ -55,26 +56,32 @@ class Site(NamedTuple):
 
 def sites(module: torch.fx.GraphModule) -> Iterator[Site]:
     """The ops of a graph that can run in int8, or in fp8, in order."""
-    to_fp8 = module.meta.get(TO) == FP8
     for node in module.graph.nodes:
         pattern = PATTERNS.get(normalise.op_name(node))
-        if pattern is None or (to_fp8 and normalise.op_name(node) not in _FP8_OPS):
-            continue
-        values = [node.kwargs.get(name) for name in pattern.inputs]
-        if not all(_is_float_tensor(value) for value in values) or node.kwargs.get("alpha", 1) != 1:
-            continue
-        if any(edit.tensor_of(module, value) is not None for value in values):
+        if pattern is None or obstacle(module, node):
             continue
         weight = node.kwargs[pattern.weight] if pattern.weight else None
-        if pattern.weight and edit.tensor_of(module, weight) is None:
-            continue
-        if to_fp8 and weight is not None and weight.meta["val"].dim() == 3:
-            continue  # a convolution over one dimension becomes one over two, whose kernel has to be a constant
-        if normalise.op_name(node) == "linear" and len(node.meta["val"].shape) != 2 and not to_fp8:
-            weight_rank_differs = len(values[0].meta["val"].shape) != 2
-            if weight_rank_differs:
-                continue  # the product would read its weights through a reshape, behind which no layer is fused
-        yield Site(node, tuple(values), weight, _result(node))
+        yield Site(node, tuple(node.kwargs[name] for name in pattern.inputs), weight, _result(node))
+
+
+def obstacle(module: torch.fx.GraphModule, node: torch.fx.Node) -> str:
+    """Why an op cannot run in int8, or in fp8: half a sentence; empty if it can."""
+    to_fp8 = module.meta.get(TO) == FP8
+    op = normalise.op_name(node)
+    pattern = PATTERNS.get(op)
+    if pattern is None or (to_fp8 and op not in _FP8_OPS):
+        return "a product with a parameter, which is no linear layer" if op == "matmul" else "an op of another kind"
+    values = [node.kwargs.get(name) for name in pattern.inputs]
+    if not all(_is_float_tensor(value) for value in values) or node.kwargs.get("alpha", 1) != 1:
+        return "reads numbers, or a tensor that is scaled or not of floats"
+    if any(edit.tensor_of(module, value) is not None for value in values):
+        return "its input is a constant"
+    weight = node.kwargs[pattern.weight] if pattern.weight else None
+    if pattern.weight and edit.tensor_of(module, weight) is None:
+        return "its weights are computed"
+    if to_fp8 and weight is not None and weight.meta["val"].dim() == 3:
+        return "over one dimension"  # it becomes one over two, whose kernel has to be a constant
+    return ""
 
 
 def _is_float_tensor(value: Any) -> bool:
@@ -103,11 +110,27 @@ def activations(module: torch.fx.GraphModule) -> tuple[torch.fx.Node, ...]:
     return tuple(nodes)
 
 
-def check_weights(module: torch.fx.GraphModule) -> None:
-    """Unsupported for the first weight that would be quantized and has no scale, as ``insert`` raises it."""
-    for site in sites(module):
-        if site.weight is not None:
-            _largest(module, site.weight, site.node)
+def check(module: torch.fx.GraphModule) -> None:
+    """Unsupported for a graph of which no layer with weights can be quantized, with the reasons; and for the first
+    weight that would be quantized and has no scale, as ``insert`` raises it.
+    """
+    layers = [site for site in sites(module) if site.weight is not None]
+    if not layers:
+        raise _no_layer(module)
+    for site in layers:
+        assert site.weight is not None
+        _largest(module, site.weight, site.node)
+
+
+def _no_layer(module: torch.fx.GraphModule) -> Unsupported:
+    precision = "fp8" if module.meta.get(TO) == FP8 else "int8"
+    nodes = [node for node in module.graph.nodes if normalise.op_name(node) in _FP8_OPS]
+    what = f"no layer of the model can run at {precision}: it has no convolution or linear layer with constant weights"
+    if not nodes:
+        return Unsupported(what, fix="precision: fp16, or on a CPU fp32")
+    reasons = [f"{_where(node)}: {obstacle(module, node)}" for node in nodes]
+    more = f"; and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
+    return Unsupported(f"{what}; {'; '.join(reasons[:_SHOWN])}{more}", fix="precision: fp16, or on a CPU fp32")
 
 
 def insert(module: torch.fx.GraphModule, ranges: Ranges) -> torch.fx.GraphModule:
@@ -156,8 +179,7 @@ def _insert_fp8(module: torch.fx.GraphModule, ranges: Ranges) -> torch.fx.GraphM
         site.node.replace_input_with(source, pairs[source])
         site.node.replace_input_with(weight, dq)
     if not pairs:
-        what = "no layer of the model can run at fp8: it has no convolution or linear layer with constant weights"
-        raise Unsupported(what, fix="precision: fp16")
+        raise _no_layer(module)
     return edit.finish(result)
 
 

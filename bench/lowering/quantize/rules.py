@@ -229,8 +229,10 @@ def known_scale(vertex: Vertex) -> tuple[float, ...]:
 
 
 def _has_int8_kernels(vertex: Vertex) -> bool:
-    """False for a product of more than two dimensions: its weights are read through a reshape, which fuses nothing."""
-    return vertex.op == "convolution" or vertex.rank in (None, 2)
+    """False for a product of more than two dimensions that is no linear layer: its weights are read through a reshape,
+    which fuses nothing; those of linear layers are given the rank of the input (``products``).
+    """
+    return vertex.op in ("convolution", "linear") or vertex.rank in (None, 2)
 
 
 def _is_coarse(vertex: Vertex, weight: Pair) -> bool:

@@ -13,7 +13,7 @@ from torch import nn  # noqa: E402
 
 from bench.errors import SuiteError, Unsupported  # noqa: E402
 from bench.lowering import codegen, lower  # noqa: E402
-from bench.lowering.quantize import calibration, insert  # noqa: E402
+from bench.lowering.quantize import calibration, examination, insert  # noqa: E402
 from tests.lowering import kit  # noqa: E402
 from tests.lowering.converters.kit import run as run_program  # noqa: E402
 
@@ -32,6 +32,24 @@ class Block(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = (self.norm2(self.conv2(self.norm1(self.conv1(x)).relu())) + x).relu()
         return self.fc(self.pool(self.up(y)).mean((2, 3)))
+
+
+class Scores(nn.Module):
+    """A linear layer with weights that are computed of its input."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(x, x[0, 0])
+
+
+class Computed(nn.Module):
+    """A module, and a linear layer whose weights are computed."""
+
+    def __init__(self, first: nn.Module) -> None:
+        super().__init__()
+        self.first, self.scores = first, Scores()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.scores(self.first(x))
 
 
 INPUTS = kit.example((2, 8, 8, 8))
@@ -121,16 +139,33 @@ def test_weights_of_zero_have_no_scale() -> None:
     with pytest.raises(Unsupported, match=r"fc: the weight fc.weight is zero or not finite"):
         insert.insert(zero, calibration.calibrate(zero, batches(1)))
     with pytest.raises(Unsupported, match=r"fc: the weight fc.weight is zero or not finite"):
-        insert.check_weights(zero)
+        insert.check(zero)
 
 
 def test_weights_that_are_no_numbers_are_told_before_anything_is_run(block: kit.Graph) -> None:
-    insert.check_weights(block)
+    insert.check(block)
     module = Block()
     with torch.no_grad():
         module.up.weight[0, 0] = float("nan")
     with pytest.raises(Unsupported, match=r"up: the weight up.weight is zero or not finite"):
-        insert.check_weights(graph(module))
+        insert.check(graph(module))
+
+
+def test_a_model_of_which_no_layer_can_be_quantized_is_refused_with_the_reasons() -> None:
+    with pytest.raises(Unsupported, match="no layer of the model can run at int8: it has no convolution") as error:
+        insert.check(graph(nn.MaxPool2d(2), {"input": INPUTS["x"]}))
+    assert "precision: fp16" in (error.value.fix or "")
+    with pytest.raises(Unsupported, match=r"constant weights; scores: its weights are computed\n"):
+        insert.check(graph(Computed(nn.ReLU())))
+    insert.check(graph(Computed(nn.Conv2d(8, 8, 1))))
+
+
+def test_a_network_with_all_of_its_layers_in_floating_point_is_refused(block: kit.Graph) -> None:
+    ranges = calibration.calibrate(block, batches(1), "minmax")
+    floating = ["conv1", "conv2", "up", "fc"]
+    assert kit.ops(examination.quantized(block, ranges, "fx", floating[:3])).count("dequantize") > 0
+    with pytest.raises(Unsupported, match="floating: conv1, conv2, up, fc: leaves no layer that is quantized"):
+        examination.quantized(block, ranges, "fx", floating)
 
 
 def test_one_channel_of_zeros_has_a_small_scale() -> None:

@@ -211,11 +211,26 @@ def test_fx_places_pairs_between_a_transposed_convolution_and_its_activation() -
     assert cosine(computed(after), computed(graph)) > 0.999
 
 
-def test_a_product_of_three_dimensions_is_left_in_floating_point() -> None:
-    graph = kit.normalised(torch.nn.Linear(16, 4), {"input": networks.example()})
-    quantized = networks.quantized(graph, [networks.example()], ["input_0"])
-    assert placement.lint(quantized) == []
-    graph = kit.normalised(torch.nn.Linear(16, 4), {"input": networks.example()[0, 0]})
-    quantized = networks.quantized(graph, [networks.example()[0, 0]], ["input_0"])
-    assert [each.rule for each in placement.lint(quantized)] == ["weights"]
+class Scores(torch.nn.Module):
+    """A product with a parameter, which is read through a reshape where the other tensor has more dimensions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(16, 4))
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return input @ self.weight
+
+
+@pytest.mark.parametrize(
+    ("module", "rank", "rules"),
+    [(torch.nn.Linear(16, 4), 4, ["weights"]), (torch.nn.Linear(16, 4), 2, ["weights"]), (Scores(), 4, [])],
+)
+def test_of_products_without_quantized_weights_those_that_can_run_in_int8_are_named(
+    module: torch.nn.Module, rank: int, rules: list[str]
+) -> None:
+    example = networks.example() if rank == 4 else networks.example()[0, 0]
+    graph = kit.normalised(module, {"input": example})
+    quantized = networks.quantized(graph, [example], ["input_0"])
+    assert [each.rule for each in placement.lint(quantized)] == rules
     assert placement.lint(placement.mend(quantized)) == []

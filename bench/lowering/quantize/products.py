@@ -1,0 +1,58 @@
+"""Quantized linear layers over more than two dimensions, as products whose weights stand right behind their DQ.
+
+A matrix product takes operands of equal rank, and of weights as (inputs, outputs). A converter or an exporter brings
+weights to that form, and those that are quantized it reaches behind their Q and DQ: what it puts there, a reshape or a
+transpose, keeps the product from the pair, with which a runtime computes it in int8.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.lowering import normalise
+from bench.lowering.passes import edit
+from bench.lowering.quantize import insert
+
+if TYPE_CHECKING:
+    import torch
+
+
+def as_products(module: torch.fx.GraphModule, *, full_rank: bool) -> torch.fx.GraphModule:
+    """The graph with each quantized linear layer over more than two dimensions as a product and a sum; it computes the
+    same. Weights have the shape (inputs, outputs), with ``full_rank`` after as many dimensions of size 1 as give them
+    the rank of the input; Q and DQ too, whose scales are along the last dimension.
+    """
+    result = edit.copy_module(module)
+    nodes = [node for node in result.graph.nodes if _is_wide(node)]
+    for node in nodes:
+        _as_product(result, node, full_rank=full_rank)
+    return edit.finish(result) if nodes else module
+
+
+def _is_wide(node: torch.fx.Node) -> bool:
+    """Whether a node is such a layer. At fp8 its one scale fits weights of any form, so that it stays."""
+    if normalise.op_name(node) != "linear" or len(node.kwargs["input"].meta["val"].shape) <= 2:
+        return False
+    dq = node.kwargs["weight"]
+    return normalise.op_name(dq) == "dequantize" and dq.kwargs["dtype"] == "int8"
+
+
+def _as_product(module: torch.fx.GraphModule, node: torch.fx.Node, *, full_rank: bool) -> None:
+    source, bias = node.kwargs["input"], node.kwargs["bias"]
+    with module.graph.inserting_before(node):
+        weight = _weight(module, node.kwargs["weight"], len(source.meta["val"].shape) if full_rank else 2)
+        result = normalise.call(module.graph, "matmul", node, input=source, other=weight)
+        if bias is not None:
+            result = normalise.call(module.graph, "add", node, input=result, other=bias, alpha=1)
+    node.replace_all_uses_with(result)
+    module.graph.erase_node(node)
+
+
+def _weight(module: torch.fx.GraphModule, dq: torch.fx.Node, rank: int) -> torch.fx.Node:
+    """The weights as (inputs, outputs) of this rank, behind a Q and a DQ like those that they had; the DQ."""
+    q = dq.kwargs["input"]
+    values = module.get_buffer(str(q.kwargs["input"].target)).t().contiguous()
+    values = values.reshape((1,) * (rank - 2) + tuple(values.shape))
+    constant = edit.constant(module, edit.unused(module, f"{q.kwargs['input'].target}_{rank}d"), values)
+    axis = None if q.kwargs["axis"] is None else rank - 1
+    return insert.pair(module, constant, q.kwargs["scale"], axis, str(q.meta.get("path", "")), to=q.kwargs["dtype"])
