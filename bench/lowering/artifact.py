@@ -161,7 +161,7 @@ def examine(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> 
             return
         question = msgspec.convert(key["question"], Question)
         networks = sensitivity.Networks(graph, with_pairs, names)
-        examination.write_accuracy(networks, case, context, question, key["data"], out)
+        examination.write_accuracy(networks, case, context, question, key, out)
 
 
 def values_stage(case: Case) -> Stage:

@@ -60,9 +60,16 @@ class LayerError(Data, frozen=True, kw_only=True):
     weight_sqnr: float | None = None
     quantized: bool = False
 
+    @property
+    def label(self) -> str:
+        """What ``floating`` in a suite calls the layer: its module, or where there is none its own name."""
+        return self.module or self.name
+
 
 class Sensitivity(Data, frozen=True, kw_only=True):
-    """The metrics of a network in which this layer alone is quantized."""
+    """The metrics of a network in which this layer alone is quantized: all layers of its module, such as several calls
+    of it, of which ``name`` is the first. ``module`` is the ``label``.
+    """
 
     name: str
     module: str = ""

@@ -54,20 +54,22 @@ def coverage(graph: torch.fx.GraphModule, floating: Collection[str]) -> dict[str
     that are not, though no module of ``floating`` has them, where and why: ``uncovered``, in the order of the graph.
     """
     layers = [each for each in graph_view.of_graph(graph) if has_weights(each) or each.op in ("convolution", "linear")]
-    others = [each for each in layers if not is_quantized(each) and not {each.module, each.name} & set(floating)]
+    requested = set(_layers(graph, floating))
+    others = [each for each in layers if not is_quantized(each) and each.name not in requested]
     reasons = [f"{each.label}: {insert.obstacle(graph, each.node) or 'its input is not quantized'}" for each in others]
     return {"layers": len(layers), "quantized": sum(map(is_quantized, layers)), "uncovered": reasons}
 
 
 def _layers(graph: torch.fx.GraphModule, modules: Collection[str]) -> list[str]:
-    """The names of the layers with weights in ``modules``, which are paths or names of nodes."""
+    """The names of the layers with weights in ``modules``: paths, or names of nodes where no module has that path."""
     layers = [each for each in graph_view.of_graph(graph) if has_weights(each)]
-    names = {name for each in layers for name in (each.module, each.name) if name}
+    labels = {each.label for each in layers}
+    names = labels | {each.name for each in layers}
     for module in modules:
         if module not in names:
             what = f"floating: no layer with weights is called {module!r}.{did_you_mean(module, names)}"
             raise SuiteError(what.removesuffix("."), fix="trtbench quantize lists the layers")
-    return [each.name for each in layers if each.module in modules or each.name in modules]
+    return [each.name for each in layers if each.label in modules or each.name in set(modules) - labels]
 
 
 def write_placement(graph: torch.fx.GraphModule, out: Path) -> None:
@@ -76,9 +78,10 @@ def write_placement(graph: torch.fx.GraphModule, out: Path) -> None:
 
 
 def write_accuracy(
-    networks: sensitivity.Networks, case: Case, context: Context, question: Question, data: str, out: Path
+    networks: sensitivity.Networks, case: Case, context: Context, question: Question, key: Mapping[str, Any], out: Path
 ) -> None:
-    """The accuracy of a quantized graph over the question's samples, into ``out``. Phase: examine.
+    """The accuracy of a quantized graph over the question's samples, into ``out``. ``key`` is the stage's: its modules
+    ``floating`` come before those that a target adds. Phase: examine.
 
     Raises:
         SuiteError: the user's metric or calibration data is wrong.
@@ -86,12 +89,14 @@ def write_accuracy(
     """
     metric = agreement.of_user(question.metric, context.suite_dir) if question.metric else agreement.agreement
     target = parse_target(question.target) if question.target else None
-    inputs = list(batches(networks.plain, case, context, data, question.samples))
+    inputs = list(batches(networks.plain, case, context, key["data"], question.samples))
     with context.phase("examine"):
         result = sensitivity.examine(
             networks, inputs, target=target, metric=metric, rank=question.rank,
             tell=lambda count: context.tell(f"{count} networks run"),
         )  # fmt: skip
+    if target is not None:
+        result = msgspec.structs.replace(result, floating=(*key.get("floating", ()), *result.floating))
     (out / ACCURACY).write_bytes(msgspec.json.encode(result))
 
 

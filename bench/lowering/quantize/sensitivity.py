@@ -52,38 +52,41 @@ def examine(
     tell: Callable[[int], None] = lambda count: None,
 ) -> Accuracy:
     """The accuracy of a quantized network over ``batches``: its metrics, each layer's error, with ``rank`` the metrics
-    with one layer quantized at a time, and with a target the layers to leave in floating point. ``tell`` gets how many
+    with one layer quantized at a time, and with a target the layers to leave in floating point. Layers of one module,
+    such as several calls of it, are one layer there, as ``floating`` leaves out modules. ``tell`` gets how many
     networks have been run.
 
     Raises:
         UsageError: no network with at least one quantized layer meets the target, or the metric has no such number.
     """
-    trials = _Trials(networks, batches, metric, tell)
     layers = layer_errors(networks, batches)
-    names = [each.name for each in layers if each.quantized]
+    modules: dict[str, list[str]] = {}
+    for each in layers:
+        if each.quantized:
+            modules.setdefault(each.label, []).append(each.name)
+    trials = _Trials(networks, batches, metric, tell, modules)
     whole = trials.metrics(())
     if target is not None and target.metric not in trials.reference:
         what = f"the metric has no number {target.metric!r}"
         raise UsageError(what, where="--target", fix=f"one of {', '.join(trials.reference)}")
-    modules = {each.name: each.module for each in layers}
     order: list[Sensitivity] = []
     if rank or (target is not None and not _meets(target, whole, trials)):
-        alone = {name: trials.metrics([other for other in names if other != name]) for name in names}
+        alone = {module: trials.metrics([other for other in modules if other != module]) for module in modules}
         key = target.metric if target is not None else "sqnr" if "sqnr" in whole else next(iter(whole))
         order = [
-            Sensitivity(name=name, module=modules[name], metrics=_finite(alone[name]))
-            for name in sorted(names, key=lambda name: _worst_first(alone[name], key))
+            Sensitivity(name=modules[module][0], module=module, metrics=_finite(alone[module]))
+            for module in sorted(modules, key=lambda module: _worst_first(alone[module], key))
         ]
     floating: tuple[str, ...] = ()
     if target is not None:
-        floating = _search(target, [each.name for each in order], modules, trials)
+        floating = _search(target, [each.module for each in order], trials)
     return Accuracy(
         reference=_finite(trials.reference),
         quantized=_finite(whole),
         layers=tuple(layers),
         sensitivity=tuple(order),
         target=target.text if target is not None else "",
-        floating=tuple(modules[name] or name for name in floating),
+        floating=floating,
         assigned=_finite(trials.metrics(floating)) if target is not None else {},
         networks=trials.count,
     )
@@ -233,10 +236,14 @@ def _serves(user: Vertex) -> bool:
 
 
 class _Trials:
-    """Runs networks that differ in which layers are quantized, each once."""
+    """Runs networks that differ in which modules are quantized, each once; ``modules`` are their layers."""
 
-    def __init__(self, networks: Networks, batches: Batches, metric: Metric, tell: Callable[[int], None]) -> None:
+    def __init__(
+        self, networks: Networks, batches: Batches, metric: Metric, tell: Callable[[int], None],
+        modules: Mapping[str, Sequence[str]],
+    ) -> None:  # fmt: skip
         self._networks = networks
+        self._modules = modules
         self._batches = batches
         self._metric = metric
         self._tell = tell
@@ -246,10 +253,11 @@ class _Trials:
         self.reference = self._metric(self._expected, self._expected)
 
     def metrics(self, floating: Collection[str]) -> Mapping[str, float]:
-        """Those of the network with the layers ``floating`` in floating point."""
+        """Those of the network with the modules ``floating`` in floating point."""
         key = frozenset(floating)
         if key not in self._metrics:
-            graph = left_floating(self._networks.quantized, key) if key else self._networks.quantized
+            layers = {name for module in key for name in self._modules[module]}
+            graph = left_floating(self._networks.quantized, layers) if key else self._networks.quantized
             self._metrics[key] = self._metric(self._run(graph), self._expected)
         return self._metrics[key]
 
@@ -270,16 +278,16 @@ def _meets(target: Target, metrics: Mapping[str, float], trials: _Trials) -> boo
     return target.met(metrics[target.metric], trials.reference[target.metric])
 
 
-def _search(target: Target, order: Sequence[str], modules: Mapping[str, str], trials: _Trials) -> tuple[str, ...]:
-    """The layers to leave in floating point: the shortest beginning of ``order``, the most sensitive first, that meets
-    the target, less each layer that it is met without. No proper subset of the result was seen to meet it by leaving
-    out one layer; that no other set is smaller is not shown, which would take a run of each.
+def _search(target: Target, order: Sequence[str], trials: _Trials) -> tuple[str, ...]:
+    """The modules to leave in floating point: the shortest beginning of ``order``, the most sensitive first, that meets
+    the target, less each that it is met without. No proper subset of the result was seen to meet it by leaving out one
+    module; that no other set is smaller is not shown, which would take a run of each.
 
-    UsageError if the target is not met even with one quantized layer.
+    UsageError if the target is not met even with one quantized module.
     """
     if _meets(target, trials.metrics(()), trials):
         return ()
-    low, high = 0, len(order)  # the target is missed with ``low`` layers, and taken to be met with ``high``
+    low, high = 0, len(order)  # the target is missed with ``low`` modules, and taken to be met with ``high``
     while high - low > 1:
         middle = (low + high) // 2
         if _meets(target, trials.metrics(order[:middle]), trials):
@@ -287,7 +295,7 @@ def _search(target: Target, order: Sequence[str], modules: Mapping[str, str], tr
         else:
             low = middle
     if high == len(order):
-        raise _unmet(target, order, modules, trials)
+        raise _unmet(target, order, trials)
     kept = list(order[:high])
     for name in reversed(order[:high]):
         without = [each for each in kept if each != name]
@@ -296,12 +304,12 @@ def _search(target: Target, order: Sequence[str], modules: Mapping[str, str], tr
     return tuple(kept)
 
 
-def _unmet(target: Target, order: Sequence[str], modules: Mapping[str, str], trials: _Trials) -> UsageError:
+def _unmet(target: Target, order: Sequence[str], trials: _Trials) -> UsageError:
     """The error for a target that no assignment meets, which names the layers that alone miss it."""
     what = f"no assignment meets {target.text}: fp32 has {trials.reference[target.metric]:.9g}"
     if order:
         best = max(trials.metrics([each for each in order if each != name])[target.metric] for name in order)
-        shown = ", ".join(modules[name] or name for name in order[:_SHOWN])
+        shown = ", ".join(order[:_SHOWN])
         more = f" and {len(order) - _SHOWN} more" if len(order) > _SHOWN else ""
         what += f", a network with one quantized layer at best {best:.9g}; each layer alone misses it: {shown}{more}"
     return UsageError(what, where="--target", fix="a lower target, or other observers and more calibration data")

@@ -189,3 +189,48 @@ def test_agreement_counts_classes_and_refuses_what_is_not_finite() -> None:
     assert agreement.agreement(reference, reference) == {"top1": 1.0, "cosine": pytest.approx(1.0), "sqnr": math.inf}
     other["y"][1, 1] = np.inf
     assert all(math.isnan(value) for value in agreement.agreement(other, reference).values())
+
+
+class Repeated(nn.Module):
+    """A convolution that is called twice, and one whose path is the name of another one's node."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.twice, self.convolution = (nn.Conv2d(3, 3, 3, padding=1) for _ in range(3))
+
+    def forward(self, x: Any) -> Any:
+        return self.convolution(self.twice(self.twice(self.first(x)).relu()).relu())
+
+
+@functools.cache
+def repeated() -> tuple[Any, Any]:
+    """The graph, and the ranges of its tensors."""
+    torch.manual_seed(0)
+    graph = kit.normalised(Repeated(), {"x": networks.example()})
+    return graph, calibration.calibrate(graph, [{"x": batch[0]} for batch in batches()], "minmax")
+
+
+def test_calls_of_one_module_are_ranked_and_left_in_floating_point_as_one() -> None:
+    graph, ranges = repeated()
+    quantized = examination.quantized(graph, ranges, "fx")
+    trials = sensitivity.Networks(graph, quantized, ["y"])
+    result = sensitivity.examine(trials, batches())
+    assert len(result.layers) == 4
+    assert sorted(each.module for each in result.sensitivity) == ["convolution", "first", "twice"]
+    best = max(each.metrics["sqnr"] for each in result.sensitivity)
+    result = sensitivity.examine(trials, batches(), target=parse_target(f"sqnr >= {best}"))
+    assert len(result.floating) == 2
+    # what is measured is what a suite builds of the names that are printed
+    built = examination.quantized(graph, ranges, "fx", result.floating)
+    again = sensitivity.examine(sensitivity.Networks(graph, built, ["y"]), batches(), rank=False)
+    assert again.quantized == result.assigned
+
+
+def test_a_path_is_no_name_of_a_node() -> None:
+    graph, ranges = repeated()
+    layers = [node for node in examination.quantized(graph, ranges, "fx", ["convolution"]).graph.nodes
+              if normalise.op_name(node) == "convolution"]  # fmt: skip
+    assert [normalise.op_name(node.kwargs["weight"]) == "dequantize" for node in layers] == [True, True, True, False]
+    layers = [node for node in examination.quantized(graph, ranges, "fx", ["convolution_1"]).graph.nodes
+              if normalise.op_name(node) == "convolution"]  # fmt: skip
+    assert [normalise.op_name(node.kwargs["weight"]) == "dequantize" for node in layers] == [True, False, True, True]
