@@ -38,6 +38,8 @@ PATTERNS = {
 # The key of a graph's ``meta`` for the type that it is quantized to, int8 without one; and e4m3.
 TO, FP8 = "quantized_to", "float8_e4m3fn"
 _FP8_OPS = ("convolution", "linear")
+# The types of tensors that are quantized: a DQ ends in float32 at int8, and at fp8 in the type of its tensor.
+_TYPES = {"int8": ("float32",), FP8: ("float32", "float16", "bfloat16")}
 # Functions of one value that are one op with the one before them, so that the result of both is quantized.
 FUSED = frozenset({"relu", "clamp"})
 # A channel of zeros, or nearly so, has the scale of one this much smaller than the largest.
@@ -74,6 +76,9 @@ def obstacle(module: torch.fx.GraphModule, node: torch.fx.Node) -> str:
     values = [node.kwargs.get(name) for name in pattern.inputs]
     if not all(_is_float_tensor(value) for value in values) or node.kwargs.get("alpha", 1) != 1:
         return "reads numbers, or a tensor that is scaled or not of floats"
+    types = {str(value.meta["val"].dtype).removeprefix("torch.") for value in values if value is not None}
+    if others := types.difference(_TYPES[FP8 if to_fp8 else "int8"]):
+        return f"computes in {min(others)}"
     if any(edit.tensor_of(module, value) is not None for value in values):
         return "its input is a constant"
     weight = node.kwargs[pattern.weight] if pattern.weight else None
@@ -123,14 +128,16 @@ def check(module: torch.fx.GraphModule) -> None:
 
 
 def _no_layer(module: torch.fx.GraphModule) -> Unsupported:
-    precision = "fp8" if module.meta.get(TO) == FP8 else "int8"
+    what = f"no layer of the model can run at {'fp8' if module.meta.get(TO) == FP8 else 'int8'}"
+    fix = "precision: fp16, or on a CPU fp32"
     nodes = [node for node in module.graph.nodes if normalise.op_name(node) in _FP8_OPS]
-    what = f"no layer of the model can run at {precision}: it has no convolution or linear layer with constant weights"
     if not nodes:
-        return Unsupported(what, fix="precision: fp16, or on a CPU fp32")
+        return Unsupported(f"{what}: it has no convolution or linear layer", fix=fix)
     reasons = [f"{_where(node)}: {obstacle(module, node)}" for node in nodes]
+    if any(reason.endswith("float64") for reason in reasons):
+        fix = "a factory that returns model.float(), and inputs of float32"
     more = f"; and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
-    return Unsupported(f"{what}; {'; '.join(reasons[:_SHOWN])}{more}", fix="precision: fp16, or on a CPU fp32")
+    return Unsupported(f"{what} ({'; '.join(reasons[:_SHOWN])}{more})", fix=fix)
 
 
 def insert(module: torch.fx.GraphModule, ranges: Ranges) -> torch.fx.GraphModule:

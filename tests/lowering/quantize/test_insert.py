@@ -34,6 +34,17 @@ class Block(nn.Module):
         return self.fc(self.pool(self.up(y)).mean((2, 3)))
 
 
+class Classifier(nn.Module):
+    """A linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(x)
+
+
 class Scores(nn.Module):
     """A linear layer with weights that are computed of its input."""
 
@@ -155,9 +166,35 @@ def test_a_model_of_which_no_layer_can_be_quantized_is_refused_with_the_reasons(
     with pytest.raises(Unsupported, match="no layer of the model can run at int8: it has no convolution") as error:
         insert.check(graph(nn.MaxPool2d(2), {"input": INPUTS["x"]}))
     assert "precision: fp16" in (error.value.fix or "")
-    with pytest.raises(Unsupported, match=r"constant weights; scores: its weights are computed\n"):
+    with pytest.raises(Unsupported, match=r"at int8 \(scores: its weights are computed\)"):
         insert.check(graph(Computed(nn.ReLU())))
     insert.check(graph(Computed(nn.Conv2d(8, 8, 1))))
+
+
+class Widened(nn.Module):
+    """A linear layer in float32, and one in float64 that reads its result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 8).double()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(self.first(x).double())
+
+
+def test_layers_that_compute_in_float64_stay_as_they_are_and_a_model_of_such_alone_is_refused() -> None:
+    inputs = {name: value.double() for name, value in INPUTS.items()}
+    with pytest.raises(Unsupported, match=r"at int8 \(fc: computes in float64\)") as error:
+        insert.check(graph(Classifier().double(), inputs))
+    assert error.value.fix == "a factory that returns model.float(), and inputs of float32"
+    mixed = graph(Widened())
+    insert.check(mixed)
+    placed = examination.quantized(mixed, calibration.calibrate(mixed, batches(1), "minmax"), "fx")
+    assert examination.coverage(placed, ()) == {
+        "layers": 2, "quantized": 1, "uncovered": ["second: computes in float64"],
+    }  # fmt: skip
+    with torch.no_grad():
+        assert cosine(placed(*INPUTS.values())[0], mixed(*INPUTS.values())[0]) > 0.999
 
 
 def test_a_network_with_all_of_its_layers_in_floating_point_is_refused(block: kit.Graph) -> None:
