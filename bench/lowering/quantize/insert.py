@@ -225,17 +225,27 @@ def pair_on_weight(
     module: torch.fx.GraphModule, reader: torch.fx.Node, weight: torch.fx.Node, axis: int
 ) -> torch.fx.Node:
     """A pair on the constant ``weight`` before ``reader``, with a scale for each index of the dimension ``axis``; the
-    DQ. Unsupported for a weight of zeros alone.
+    DQ. Layers that share weights share the scale's constant. Unsupported for a weight of zeros alone.
     """
-    values = module.get_buffer(str(weight.target)).float()
-    limits = values.abs().amax(dim=[dim for dim in range(values.dim()) if dim != axis])
-    limits = limits.clamp_min(_largest(module, weight, reader) * _SMALLEST_CHANNEL)
-    name = edit.unused(module, f"{weight.target}_scale")
-    edit.add(module, name, limits / LARGEST)
+    name = _scale_of(weight, axis)
+    if not name:
+        values = module.get_buffer(str(weight.target)).float()
+        limits = values.abs().amax(dim=[dim for dim in range(values.dim()) if dim != axis])
+        limits = limits.clamp_min(_largest(module, weight, reader) * _SMALLEST_CHANNEL)
+        name = edit.unused(module, f"{weight.target}_scale")
+        edit.add(module, name, limits / LARGEST)
     with module.graph.inserting_before(reader):
         scale = module.graph.get_attr(name)
-        scale.meta["val"] = limits
+        scale.meta["val"] = module.get_buffer(name)
         return pair(module, weight, scale, axis, _where(reader))
+
+
+def _scale_of(weight: torch.fx.Node, axis: int) -> str:
+    """The name of the scales that another reader's pair on the constant has along ``axis``; empty if there are none."""
+    for user in weight.users:
+        if normalise.op_name(user) == "quantize" and user.kwargs["axis"] == axis:
+            return str(user.kwargs["scale"].target)
+    return ""
 
 
 def _largest(module: torch.fx.GraphModule, weight: torch.fx.Node, reader: torch.fx.Node) -> float:

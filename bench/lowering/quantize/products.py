@@ -24,8 +24,9 @@ def as_products(module: torch.fx.GraphModule, *, full_rank: bool) -> torch.fx.Gr
     """
     result = edit.copy_module(module)
     nodes = [node for node in result.graph.nodes if _is_wide(node)]
+    names: dict[str, str] = {}
     for node in nodes:
-        _as_product(result, node, full_rank=full_rank)
+        _as_product(result, node, names, full_rank=full_rank)
     return edit.finish(result) if nodes else module
 
 
@@ -37,10 +38,10 @@ def _is_wide(node: torch.fx.Node) -> bool:
     return normalise.op_name(dq) == "dequantize" and dq.kwargs["dtype"] == "int8"
 
 
-def _as_product(module: torch.fx.GraphModule, node: torch.fx.Node, *, full_rank: bool) -> None:
+def _as_product(module: torch.fx.GraphModule, node: torch.fx.Node, names: dict[str, str], *, full_rank: bool) -> None:
     source, bias = node.kwargs["input"], node.kwargs["bias"]
     with module.graph.inserting_before(node):
-        weight = _weight(module, node.kwargs["weight"], len(source.meta["val"].shape) if full_rank else 2)
+        weight = _weight(module, node.kwargs["weight"], names, len(source.meta["val"].shape) if full_rank else 2)
         result = normalise.call(module.graph, "matmul", node, input=source, other=weight)
         if bias is not None:
             result = normalise.call(module.graph, "add", node, input=result, other=bias, alpha=1)
@@ -48,11 +49,18 @@ def _as_product(module: torch.fx.GraphModule, node: torch.fx.Node, *, full_rank:
     module.graph.erase_node(node)
 
 
-def _weight(module: torch.fx.GraphModule, dq: torch.fx.Node, rank: int) -> torch.fx.Node:
-    """The weights as (inputs, outputs) of this rank, behind a Q and a DQ like those that they had; the DQ."""
+def _weight(module: torch.fx.GraphModule, dq: torch.fx.Node, names: dict[str, str], rank: int) -> torch.fx.Node:
+    """The weights as (inputs, outputs) of this rank, behind a Q and a DQ like those that they had; the DQ. ``names``
+    are the new constants so far: layers that share weights share them.
+    """
     q = dq.kwargs["input"]
-    values = module.get_buffer(str(q.kwargs["input"].target)).t().contiguous()
-    values = values.reshape((1,) * (rank - 2) + tuple(values.shape))
-    constant = edit.constant(module, edit.unused(module, f"{q.kwargs['input'].target}_{rank}d"), values)
+    old = str(q.kwargs["input"].target)
+    new = f"{old}_{rank}d"
+    if new not in names:
+        values = module.get_buffer(old).t().contiguous()
+        names[new] = edit.unused(module, new)
+        edit.add(module, names[new], values.reshape((1,) * (rank - 2) + tuple(values.shape)))
+    constant = module.graph.get_attr(names[new])
+    constant.meta["val"] = module.get_buffer(names[new])
     axis = None if q.kwargs["axis"] is None else rank - 1
     return insert.pair(module, constant, q.kwargs["scale"], axis, str(q.meta.get("path", "")), to=q.kwargs["dtype"])
