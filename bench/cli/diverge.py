@@ -71,7 +71,8 @@ def diverge(arguments: argparse.Namespace) -> int:
         results = api.diverge(
             request, on=arguments.on, at_once=arguments.at_once or 0, limit=arguments.limit, on_event=on_event
         )
-    output.say(view.json(results) if arguments.format == "json" else view.render(results), end="")
+    text = view.json(results) if arguments.format == "json" else view.render(results, **output.screen())
+    output.say(text, end="")
     if any(result.failure and is_input(result.failure.kind) for result in results):
         return 2
     return int(any(result.failure or result.cause for result in results))

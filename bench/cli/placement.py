@@ -45,7 +45,8 @@ def lint_qdq(arguments: argparse.Namespace) -> int:
         request = typed.request(arguments, plan_only=True)
         with output.progress_view(arguments.progress, []) as on_event:
             results = api.lint_qdq(request, on_event=on_event)
-    output.say(view.json(results) if arguments.format == "json" else view.render(results), end="")
+    text = view.json(results) if arguments.format == "json" else view.render(results, **output.screen())
+    output.say(text, end="")
     failures = [result.failure for result in results if result.failure is not None]
     if any(is_input(failure.kind) for failure in failures):
         return 2

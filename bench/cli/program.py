@@ -112,5 +112,6 @@ def ops(arguments: argparse.Namespace) -> int:
     from bench import api
     from bench.report import ops as view
 
-    output.say(getattr(view, arguments.format)(api.ops()), end="")
+    screen = output.screen() if arguments.format == "text" else {}
+    output.say(getattr(view, arguments.format)(api.ops(), **screen), end="")
     return 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 from bench.errors import is_input
 from bench.model.run import Failure
-from bench.report import cells, escape
+from bench.report import cells, escape, table
 
 
 def reason(failure: Failure) -> str:
@@ -15,7 +17,7 @@ def reason(failure: Failure) -> str:
     return text if is_input(failure.kind) else f"{cells.failure(failure)}: {text}"
 
 
-def lines(heading: str, failure: Failure) -> list[str]:
-    """The heading with the reason, and what to do, a line each."""
-    fix = [f"  fix: {escape.line(failure.hint)}"] if failure.hint else []
-    return [f"{heading}: {escape.line(reason(failure))}", *fix]
+def lines(heading: str, failure: Failure, width: int = sys.maxsize) -> list[str]:
+    """The heading with the reason, and what to do, each in lines of at most ``width``."""
+    fix = table.wrap(escape.line(failure.hint), width, " " * 7, "  fix: ") if failure.hint else []
+    return [*table.wrap(f"{heading}: {escape.line(reason(failure))}", width, " " * 4), *fix]
