@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from collections.abc import Sequence
 
 from bench.checkup.bisection import WrongLayer
-from bench.model.divergence import Cause, Check, Graph, Side
+from bench.checkup.checks import LEAST
+from bench.model.divergence import Cause, Check, Graph
 from bench.model.suite import Precision
-from bench.tensors import Array
 
 LARGEST = 65504.0  # of float16
-LEAST = 2.0**-24
 _FALLBACK = (1e-5, 1e-2)  # relative errors of sums of numbers of 8 to 11 bits
-_ZEROS = 0.01  # of a tensor, that only the network has
+_UNDERFLOWS = 0.01  # of a tensor
 _SMALLER = 16.0  # a sum of which four bits have cancelled
 _PART = 0.25  # of the error, that was there before
-_FAR = 0.3
+_FAR = 0.3  # the largest error that is called rounding, of however many terms
+_MARGIN = 8.0  # bits that a layer may lose besides: three; a fourth is a cancellation
 _ONE_ROUNDING = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
+_IN_FLOAT32 = 2.0**-24
 _NARROW = tuple(_ONE_ROUNDING)
+_SHOWN = 2  # names of constants
 _KEEP = "keep that module in float32 (a cast before it and one after), or scale what it reads"
+_IN_PROGRAM = "compare the layer's lines in the program with the module"
 
 
-def side(values: Array) -> Side:
-    """The figures of a tensor's values."""
-    finite = np.isfinite(values)
-    some = values[finite] if not finite.all() else values
-    return Side(
-        low=float(some.min()) if some.size else None,
-        high=float(some.max()) if some.size else None,
-        nan=int(np.isnan(values).sum()),
-        infinite=int(np.isinf(values).sum()),
-        zeros=int((values == 0).sum()),
-        size=int(values.size),
-    )
+def cause(
+    finding: WrongLayer,
+    graph: Graph,
+    precision: Precision,
+    nan_constants: Sequence[str] = (),
+    compare: str = _IN_PROGRAM,
+) -> Cause:
+    """The first of the causes below that the figures fit; that a layer computes something else if none does.
 
-
-def cause(finding: WrongLayer, graph: Graph, precision: Precision) -> Cause:
-    """The first of the causes below that the figures fit; that a layer computes something else if none does."""
+    ``nan_constants`` are those of the network that have NaN, ``compare`` says how to look at what a layer computes.
+    """
     check = finding.check
-    if held := [name for name in check.node.weights if name in graph.infinite]:
-        what = f"the weight {held[0]} is infinite at {precision}: it has values beyond {LARGEST:,.0f}"
-        return Cause(kind="weight overflow", what=what, fix="keep that module in float32, or scale the weight")
+    if check.reference.nan and not check.apart:
+        return of_reference(check)
+    if of_constants := _of_constants(check, graph, precision, nan_constants):
+        return of_constants
     overflows = precision == "fp16" and check.reference.largest > LARGEST and _new_non_finite(check) > 0
     if finding.vanishes and not overflows:  # as an output of its own TensorRT may keep it in float32
         what = "it is right as soon as it is an output: the layers are wrong only where the builder fuses them"
@@ -49,28 +49,72 @@ def cause(finding: WrongLayer, graph: Graph, precision: Precision) -> Cause:
     if (overflows or check.dtype == "float16") and (at_an_end := _beyond_float16(check, finding.inputs)):
         return at_an_end
     if _new_non_finite(check) > 0:
-        return Cause(kind="layer", what="values that are not finite come from finite ones, and are in no type's way")
-    if precision == "fp32" and (fallback := _fallback(check, before)):
-        return fallback
-    if _cancels(check, finding.inputs):
+        what = "values that are not finite come from finite ones, and are in no type's way"
+        return Cause(kind="layer", what=what, fix=compare)
+    if _cancels(check, finding.inputs, before):
         largest = max(each.reference.largest for each in finding.inputs)
         what = f"values of up to {largest:.4g} cancel to at most {check.reference.largest:.4g}, and their errors stay"
         return Cause(kind="cancellation", what=what, fix=_KEEP)
+    if precision == "fp32" and (fallback := _fallback(check, before)):
+        return fallback
     if check.rel_l2 is not None and before >= _PART * check.rel_l2:
         what = f"what it reads is off by rel L2 {before:.2g} already: errors of rounding have added up to here"
         return Cause(kind="rounding", what=what, fix="fp32 or tf32 for the modules before it, or a wider limit")
     reads = f"what it reads is right (rel L2 {before:.2g})" if finding.inputs else "no tensor that it reads is compared"
     right = f"{reads}, no value is out of range"
-    if check.rel_l2 is not None and check.rel_l2 < _FAR and check.dtype in _NARROW:
-        if check.rel_l2 <= _ONE_ROUNDING[check.dtype]:
-            what = (
-                f"rel L2 {check.rel_l2:.2g} is what one rounding to {check.dtype} makes: the limit is as narrow as that"
-            )
-            return Cause(kind="rounding", what=what, fix="a wider limit, or fp32")
-        what = f"{right}: the layer loses digits in {check.dtype}"
-        return Cause(kind="rounding", what=what, fix=_KEEP)
-    what = f"{right}: the layer computes something else"
-    return Cause(kind="layer", what=what, fix="compare the layer's lines in the program with the module")
+    if check.rel_l2 is None or check.dtype not in _NARROW:
+        return Cause(kind="layer", what=f"{right}: the layer computes something else", fix=compare)
+    if check.rel_l2 <= _ONE_ROUNDING[check.dtype]:
+        what = f"rel L2 {check.rel_l2:.2g} is what one rounding to {check.dtype} makes: the limit is as narrow as that"
+        return Cause(kind="rounding", what=what, fix="a wider limit, or fp32")
+    bound = rounding_bound(check, before)
+    if check.rel_l2 <= bound:
+        return Cause(kind="rounding", what=f"{right}: the layer loses digits in {check.dtype}", fix=_KEEP)
+    of_terms = f" of sums of {check.node.terms:,} terms" if check.node.terms > 1 else ""
+    what = (
+        f"{right}, and rounding{of_terms} in {check.dtype} would make at most rel L2 {bound:.2g}, "
+        f"not {check.rel_l2:.2g}: the layer computes something else"
+    )
+    return Cause(kind="layer", what=what, fix=compare)
+
+
+def _of_constants(check: Check, graph: Graph, precision: Precision, nan_constants: Sequence[str]) -> Cause | None:
+    """Weights and constants that are no finite numbers."""
+    if check.network.nan > check.reference.nan and nan_constants:
+        what = f"the program has NaN in {' and '.join(_nearest(nan_constants, check))}, where the model has none"
+        return Cause(kind="NaN constant", what=what, fix="a number there, in the program or in the weights beside it")
+    if held := [name for name in check.node.weights if name in graph.infinite]:
+        what = f"the weight {held[0]} is infinite at {precision}: it has values beyond {LARGEST:,.0f}"
+        return Cause(kind="weight overflow", what=what, fix="keep that module in float32, or scale the weight")
+    return None
+
+
+def of_reference(check: Check) -> Cause:
+    """Eager has NaN, and the network has it in the same places."""
+    what = (
+        f"eager itself is NaN in {check.reference.nan:,} of {check.reference.size:,} values, and the network in the "
+        "same ones: there is nothing to compare with, and a run calls such a case inaccurate"
+    )
+    return Cause(kind="reference", what=what, fix="inputs or weights with which the model has no NaN")
+
+
+def rounding_bound(check: Check, before: float) -> float:
+    """The largest rel L2 that is put down to rounding in a layer's type.
+
+    Errors of n terms, each of one rounding or of what the layer reads (``before``), add up as sqrt(n) where their signs
+    vary; the margin is for functions that are steep, and terms that cancel.
+    """
+    one = _ONE_ROUNDING.get(check.dtype, _IN_FLOAT32)
+    return min(_MARGIN * math.sqrt(check.node.terms) * max(one, before), _FAR)
+
+
+def _nearest(constants: Sequence[str], check: Check) -> list[str]:
+    """The constants of the layer, whose names begin with its own; all where none are."""
+    node = check.node
+    of_layer = [name for name in constants if name in node.weights or name.startswith(node.name)]
+    names = of_layer or list(constants)
+    more = len(names) - _SHOWN
+    return [*names[:_SHOWN], *([f"{more} more"] if more > 0 else [])]
 
 
 def _new_non_finite(check: Check) -> int:
@@ -92,9 +136,11 @@ def _beyond_float16(check: Check, inputs: tuple[Check, ...]) -> Cause | None:
             f"the layer passes {LARGEST:,.0f}, where float16 ends"
         )
         return Cause(kind="overflow", what=what, fix=_KEEP)
-    lost = network.zeros - reference.zeros
-    if lost > _ZEROS * network.size:
-        what = f"{lost:,} of {network.size:,} values are zero that should not be: float16 has none below {LEAST:.2g}"
+    if check.underflows > _UNDERFLOWS * network.size:
+        what = (
+            f"{check.underflows:,} of {network.size:,} values are zero that should not be: float16 has none below "
+            f"{LEAST:.2g}"
+        )
         return Cause(kind="underflow", what=what, fix=_KEEP)
     return None
 
@@ -113,7 +159,11 @@ def _fallback(check: Check, before: float) -> Cause | None:
     return None
 
 
-def _cancels(check: Check, inputs: tuple[Check, ...]) -> bool:
-    """Whether a sum or difference is much smaller than its terms."""
+def _cancels(check: Check, inputs: tuple[Check, ...], before: float) -> bool:
+    """Whether a sum or difference is much smaller than its terms, and no further off than their errors make it."""
     largest = max((each.reference.largest for each in inputs), default=0.0)
-    return check.node.op in ("add", "sub", "rsub") and largest > _SMALLER * check.reference.largest
+    result = check.reference.largest
+    if check.node.op.lower() not in ("add", "sub", "rsub", "sum") or largest <= _SMALLER * result:
+        return False
+    error = max(_ONE_ROUNDING.get(check.dtype, _IN_FLOAT32), before)
+    return check.rel_l2 is None or not result or check.rel_l2 <= _MARGIN * error * largest / result

@@ -10,11 +10,10 @@ import msgspec
 
 from bench import tensors
 from bench.backends import base
-from bench.checkup import causes
+from bench.checkup import causes, checks
 from bench.checkup.bisection import Search, WrongLayer
 from bench.errors import UsageError
-from bench.measure import accuracy
-from bench.model.abilities import MarksTensors
+from bench.model.abilities import MarksTensors, WritesPrograms
 from bench.model.divergence import GRAPH, MARK, RUN, VALUES, Cause, Check, Divergence, Graph, MarkedRun, Node, On
 from bench.model.events import Started
 from bench.model.run import Failure
@@ -106,6 +105,8 @@ class _Examination:
         self._backend = backend
         self._stages: list[Stage] = [base.load(case.backend).stages(case)[0], backend.values(original)]
         self._mended = False  # whether all outputs were right in a network that has others
+        self._nan_is_equal = False  # whether NaN in the same places of both is no error
+        self._nan_constants: tuple[str, ...] = ()
         self.networks = 0
 
     def divergence(self, at_once: int) -> Divergence:
@@ -116,14 +117,20 @@ class _Examination:
         self._nodes = {node.name: node for node in self._graph.nodes}
         self._values = tensors.read(folders["values"] / VALUES)
         run_, arrays = self._network(())
+        if missing := [name for name in self._reference if name not in arrays]:
+            raise _Stop(self._without_outputs(missing, arrays))
         outputs = tuple(self._output(name, arrays) for name in self._reference)
         result = Divergence(
             case=self._original, runtime=run_.runtime, tensors=len(self._nodes), networks=1, outputs=outputs
         )
-        wrong = [self._graph.outputs[each.node.name] for each in outputs
-                 if not each.ok and each.node.name in self._graph.outputs]  # fmt: skip
         if all(each.ok for each in outputs):
             return result
+        self._nan_is_equal = True
+        broken = [each for name in self._reference if not (each := self._output(name, arrays)).ok]
+        if not broken:  # all that is wrong is NaN in eager too: the search is for where it begins there
+            self._nan_is_equal = False
+            broken = [each for each in outputs if not each.ok]
+        wrong = [self._graph.outputs[each.node.name] for each in broken if each.node.name in self._graph.outputs]
         places = {node.name: place for place, node in enumerate(self._graph.nodes)}
         if any("slice_rel_l2" in each.why for each in outputs):  # else a tensor would have to be wrong as a whole
             within = msgspec.structs.replace(self._limits.tensors, slice_rel_l2=self._limits.outputs.slice_rel_l2)
@@ -136,25 +143,69 @@ class _Examination:
                 break
         result = msgspec.structs.replace(result, networks=self.networks)
         if finding is None:
-            outside = [each for each in outputs if not each.ok]
-            if self._mended:
-                return msgspec.structs.replace(result, cause=_FUSION)
-            return msgspec.structs.replace(result, cause=_of_the_graph(outside, wrong, self._case.precision))
+            return msgspec.structs.replace(result, cause=self._cause_outside(broken, wrong, arrays))
+        program = self._original.options.get("program") or "the program"
+        compare = f"compare the layer's lines in {program} with the module"
+        if not isinstance(self._backend, WritesPrograms):
+            compare = "compare that node of the ONNX file with the module; another exporter or opset may write another"
         return msgspec.structs.replace(
             result,
             first=finding.check,
             inputs=finding.inputs,
-            cause=causes.cause(finding, self._graph, self._case.precision),
+            cause=causes.cause(finding, self._graph, self._case.precision, self._nan_constants, compare),
         )
+
+    def _without_outputs(self, missing: Sequence[str], arrays: Mapping[str, Array]) -> Failure:
+        """Of a network that lacks outputs of the model, as the OUTPUTS of an edited program do."""
+        names = ", ".join(map(repr, missing))
+        what = f"the network has no output {names} of the model's; it has {', '.join(arrays) or 'none'}"
+        program = self._original.options.get("program")
+        fix = f"a line for each in OUTPUTS of {program}" if program else "an ONNX file of the same model"
+        return Failure(kind="SuiteError", stage="run", message=what, hint=fix, where=self._original.source)
+
+    def _cause_outside(self, broken: Sequence[Check], wrong: Sequence[str], arrays: Mapping[str, Array]) -> Cause:
+        """What makes the outputs ``broken`` wrong where no tensor of the graph is; ``arrays`` are those of the network
+        without other outputs.
+        """
+        if self._mended:
+            return _FUSION
+        for each in broken:
+            if each.reference.nan and not each.apart:
+                return causes.of_reference(each)
+            if (cause := self._of_output(each.node.name, arrays[each.node.name])) is not None:
+                return cause
+        return _of_the_graph(broken, wrong, self._case.precision)
+
+    def _of_output(self, name: str, values: Array) -> Cause | None:
+        """The cause where the network returns another tensor as the output ``name`` than it should."""
+        limits, precision = self._limits.tensors, self._case.precision
+        own = self._graph.outputs.get(name)
+        if own is not None and checks.counterpart(name, values, {own: self._values[own]}, limits, precision):
+            return None
+        others = {other: array for other, array in self._reference.items() if other != name}
+        within = {node.name: self._values[node.name] for node in self._graph.nodes if node.name != own}
+        if (other := checks.counterpart(name, values, others, limits, precision)) is not None:
+            what = f"output {name} has the values that output {other} should have"
+        elif own is None:
+            return None
+        elif (other := checks.counterpart(name, values, within, limits, precision)) is not None:
+            what = f"output {name} has the values of the tensor {other}, and should have those of {own}"
+        else:
+            what = f"{own} is right, and output {name}, which should have its values, has others"
+        if not isinstance(self._backend, WritesPrograms):
+            return Cause(kind="outputs", what=what, fix="compare the outputs of the ONNX file with the model's")
+        program = self._original.options.get("program") or "the program"
+        return Cause(kind="outputs", what=what, fix=f"the lines `p.output(...)` at the end of {program}")
 
     def _checks(self, names: Sequence[str]) -> dict[str, Check]:
         """Those of a network in which the tensors ``names`` are outputs."""
         run_, arrays = self._network(names)
+        self._nan_constants = run_.nan_constants
         self._mended |= all(self._output(name, arrays).ok for name in self._reference)
         return {
-            name: _check(
-                self._nodes[name], arrays[MARK + name], self._values[name], self._limits.tensors, self._case,
-                run_.types[name],
+            name: checks.check(
+                self._nodes[name], arrays[MARK + name], self._values[name], self._limits.tensors, self._case.precision,
+                run_.types[name], nan_is_equal=self._nan_is_equal,
             )
             for name in names
             if name in run_.types
@@ -179,22 +230,10 @@ class _Examination:
         """An output of the model against eager."""
         node = Node(name=name, op="output", inputs=(self._graph.outputs[name],) if name in self._graph.outputs else ())
         dtype = self._nodes[node.inputs[0]].dtype if node.inputs else str(arrays[name].dtype)
-        return _check(node, arrays[name], self._reference[name], self._limits.outputs, self._case, dtype)
-
-
-def _check(node: Node, values: Array, expected: Array, limits: Threshold, case: Case, dtype: str) -> Check:
-    judged = accuracy.compare({node.name: values}, {node.name: expected}, limits, case.precision)
-    error = judged.outputs[0]
-    return Check(
-        node=node,
-        ok=judged.ok,
-        reference=causes.side(expected),
-        network=causes.side(values),
-        dtype=dtype,
-        rel_l2=error.rel_l2,
-        cosine=error.cosine,
-        why=judged.why.replace(f"output {node.name!r}: ", ""),
-    )
+        return checks.check(
+            node, arrays[name], self._reference[name], self._limits.outputs, self._case.precision, dtype,
+            nan_is_equal=self._nan_is_equal,
+        )  # fmt: skip
 
 
 def _of_the_graph(outputs: Sequence[Check], wrong: Sequence[str], precision: Precision) -> Cause:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 from bench import tensors
 from bench.errors import BenchError, SuiteError
@@ -21,6 +23,9 @@ _FIX = "trtbench codegen writes one for this case"
 
 # Called with each tensor that a program makes: the name of its layer, ``topk[1]`` where it is not the first output.
 Observe = Callable[[str, Any], None]
+# Called with the name and the array of each weight beside a program, and of each constant that it makes itself: of a
+# layer with weights of its own making its name.
+ObserveConstant = Callable[[str, Any], None]
 
 
 def fill_block(api: library.Api, network: Any, folder: Path) -> networks.Network:
@@ -50,7 +55,13 @@ def fill_block(api: library.Api, network: Any, folder: Path) -> networks.Network
 
 
 def fill(
-    api: library.Api, network: Any, case: Case, folder: Path, source: str = "", observe: Observe | None = None
+    api: library.Api,
+    network: Any,
+    case: Case,
+    folder: Path,
+    source: str = "",
+    observe: Observe | None = None,
+    observe_constant: ObserveConstant | None = None,
 ) -> networks.Network:
     """Fill ``network`` by the program in ``folder``; ``source`` is the suite's file where the program is the user's.
 
@@ -71,8 +82,11 @@ def fill(
     except (OSError, ValueError) as error:
         what = f"the weights beside {path.name} cannot be read: {error}"
         raise SuiteError(what, where=case.source, fix=_FIX) from error
+    filled = network
+    if observe_constant is not None:
+        filled = _observed_constants(module, network, arrays, observe_constant)
     try:
-        alive = module.build(api.module, network, arrays)
+        alive = module.build(api.module, filled, arrays)
     except BenchError:
         raise
     except Exception as error:
@@ -82,6 +96,7 @@ def fill(
             raise SuiteError(what, where=f"{source}:{place}", fix="correct that line of the program") from error
         refusal = library.refusal(api, f"line {place} of the program: {what}")
         raise refusal from error
+    _check_outputs(network, module.OUTPUTS, source or path.name, case)
     inputs = {network.get_input(index).name for index in range(network.num_inputs)}
     manifest = path.with_name(artifact.MANIFEST)
     fields: dict[str, Any] = {"network": source or artifact.SOURCE}
@@ -130,6 +145,50 @@ def _observed(module: ModuleType, observe: Observe) -> None:
     prelude.out = observed
 
 
+class _Watched:
+    """A network whose calls pass on, and which knows the arrays of the layers that it has added."""
+
+    def __init__(self, network: Any, weights: Collection[Any]) -> None:
+        self._network = network
+        self._weights = weights  # which are observed by their own names
+        self.arrays: list[tuple[Any, Any]] = []  # layers and arrays
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._network, name)
+        if not name.startswith("add_") or name == "add_constant":
+            return attribute
+
+        def add(*args: Any, **kwargs: Any) -> Any:
+            layer = attribute(*args, **kwargs)
+            for array in (*args, *kwargs.values()):
+                if isinstance(array, np.ndarray) and not any(np.may_share_memory(array, own) for own in self._weights):
+                    self.arrays.append((layer, array))
+            return layer
+
+        return add
+
+
+def _observed_constants(module: ModuleType, network: Any, weights: Mapping[str, Any], observe: ObserveConstant) -> Any:
+    """The network for a program to fill, of whose constants ``observe`` is called."""
+    prelude, watched = module.Prelude, _Watched(network, weights.values())
+    out, constant = prelude.out, prelude.constant
+    for name, array in weights.items():
+        observe(name, array)
+
+    def observed_constant(self: Any, array: Any, name: str, dtype: str = "") -> Any:
+        observe(name, array)
+        return constant(self, array, name, dtype)
+
+    def observed_out(self: Any, layer: Any, name: str, index: int = 0) -> Any:
+        for owner, array in watched.arrays:
+            if owner is layer:
+                observe(name, array)
+        return out(self, layer, name, index)
+
+    prelude.out, prelude.constant = observed_out, observed_constant
+    return watched
+
+
 def _check(module: ModuleType, case: Case, path: Path) -> None:
     """SuiteError if a program is not of this case."""
     lacking = [name for name in ("INPUTS", "OUTPUTS", "PRECISION", "build") if not hasattr(module, name)]
@@ -147,6 +206,24 @@ def _check(module: ModuleType, case: Case, path: Path) -> None:
     if declared != expected:
         what = f"{path.name} takes the inputs {declared}, and the case has {expected}"
         raise SuiteError(what, where=case.source, fix="the sizes of the program, or " + _FIX)
+
+
+def _check_outputs(network: Any, outputs: Mapping[str, str], source: str, case: Case) -> None:
+    """SuiteError if the outputs of a network are not those that its program names in OUTPUTS."""
+    marked = [network.get_output(index).name for index in range(network.num_outputs)]
+    missing = [name for name in outputs.values() if name not in marked]
+    unknown = [name for name in marked if name not in outputs.values()]
+    if not missing and not unknown:
+        return
+    parts = [f"does not mark {_outputs(missing)}"] * bool(missing)
+    parts += [f"marks {_outputs(unknown)}, which OUTPUTS has not"] * bool(unknown)
+    name = (missing or unknown)[0]
+    fix = f"p.output(tensor, {name!r}, dtype) at the end of build" if missing else "a line for each in OUTPUTS"
+    raise SuiteError(f"{source} {' and '.join(parts)}", where=case.source, fix=fix)
+
+
+def _outputs(names: Sequence[str]) -> str:
+    return f"the output{'s' * (len(names) > 1)} {', '.join(map(repr, names))}"
 
 
 def _place(error: BaseException, path: Path) -> str:

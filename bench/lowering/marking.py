@@ -34,6 +34,18 @@ class _Tensors:
 
     def __init__(self) -> None:
         self._tensors: dict[str, Any] = {}
+        self._nan_constants: dict[str, None] = {}
+
+    @property
+    def nan_constants(self) -> tuple[str, ...]:
+        """The weights and constants that have NaN."""
+        return tuple(self._nan_constants)
+
+    def observe_constant(self, name: str, array: Any) -> None:
+        """Keep the name of a constant that has NaN."""
+        values = np.asarray(array)
+        if values.dtype.kind == "f" and np.isnan(values).any():
+            self._nan_constants[name] = None
 
     def observe(self, name: str, tensor: Any) -> None:
         """Keep a tensor. An op of several layers ends with one of its own name, or with a cast of that."""
@@ -71,14 +83,16 @@ def by_oracle(case: Case, context: Context, source: Source, marks: Sequence[str]
     with context.phase("run"), torch.no_grad():
         network = oracle.Network(trt, inputs)
         watched = _Tensors()
-        definition = filling.fill(api, network, case, source.folder, source.source, watched.observe)
+        definition = filling.fill(
+            api, network, case, source.folder, source.source, watched.observe, watched.observe_constant
+        )
         present = {name: tensor for name in marks if (tensor := watched.of(name)) is not None}
         results = network.results()
         values = {name: results[tensor] for name, tensor in definition.outputs.items()}
         values |= {MARK + name: tensor.value for name, tensor in present.items()}
         arrays = {name: _array(value) for name, value in values.items()}
     kinds = {name: versions.dtype_name(tensor.dtype) for name, tensor in present.items()}
-    _write(out, f"the oracle of TensorRT {version}", kinds, marks, arrays)
+    _write(out, f"the oracle of TensorRT {version}", kinds, marks, arrays, watched.nan_constants)
 
 
 class Marked:
@@ -91,12 +105,14 @@ class Marked:
         self._source = source
         self._marks = marks
         self.kinds: dict[str, str] = {}
+        self.nan_constants: tuple[str, ...] = ()
 
     def __call__(self, api: library.Api, network: Any) -> networks.Network:
         """The network, whose outputs are those of the model and ``mark.NAME``."""
         watched = _Tensors()
         folder, source = self._source.folder, self._source.source
-        definition = filling.fill(api, network, self._case, folder, source, watched.observe)
+        definition = filling.fill(api, network, self._case, folder, source, watched.observe, watched.observe_constant)
+        self.nan_constants = watched.nan_constants
         outputs = dict(definition.outputs)
         for index, name in enumerate(self._marks):
             tensor = watched.of(name)
@@ -129,6 +145,7 @@ class MarkedFile:
         self._context = context
         self._marks = marks
         self.kinds: dict[str, str] = {}
+        self.nan_constants: tuple[str, ...] = ()
 
     def __call__(self, api: library.Api, network: Any) -> networks.Network:
         """The network, whose outputs are those of the model and ``mark.NAME``."""
@@ -160,7 +177,7 @@ def _run_engine(
         engine = library.deserialize(api, data, host_code=info.version_compatible)
     with context.phase("run"):
         arrays = _outputs(case, context, api, engine, info)
-    _write(out, info.runtime, fill.kinds, marks, arrays)
+    _write(out, info.runtime, fill.kinds, marks, arrays, fill.nan_constants)
 
 
 def _mark(api: library.Api, network: Any, tensor: Any, name: str) -> str:
@@ -192,9 +209,14 @@ def _array(value: Any) -> tensors.Array:
 
 
 def _write(
-    out: Path, runtime: str, kinds: Mapping[str, str], marks: Sequence[str], arrays: Mapping[str, tensors.Array]
+    out: Path,
+    runtime: str,
+    kinds: Mapping[str, str],
+    marks: Sequence[str],
+    arrays: Mapping[str, tensors.Array],
+    nan_constants: tuple[str, ...],
 ) -> None:
     absent = tuple(name for name in marks if name not in kinds)
-    run = MarkedRun(runtime=runtime, types=dict(kinds), absent=absent)
+    run = MarkedRun(runtime=runtime, types=dict(kinds), absent=absent, nan_constants=nan_constants)
     (out / RUN).write_bytes(msgspec.json.encode(run))
     tensors.write(out / VALUES, arrays)

@@ -12,15 +12,18 @@ import numpy as np
 from bench import tensors
 from bench.errors import OutOfMemory
 from bench.lowering import artifact, codegen, normalise
+from bench.lowering.calls import Spec
 from bench.lowering.passes import edit
 from bench.model.divergence import GRAPH, VALUES, Graph, Node
 from bench.model.seam import Context
 from bench.model.suite import Case
+from bench.runtimes.terms import count_terms
 from bench.units import format_size
 
 if TYPE_CHECKING:
     import torch
 
+_DYNAMIC = 512
 _MOST_BYTES = 8 << 30  # of all tensors of a graph, which lie in memory twice
 
 
@@ -80,6 +83,9 @@ def graph_of(graph: torch.fx.GraphModule, layers: Mapping[str, str], outputs: Se
                 inputs=read,
                 weights=held,
                 dtype=spec.dtype,
+                terms=count_terms(
+                    normalise.op_name(node), [_sizes(each) for each in node.all_input_nodes], _sizes(node)
+                ),
             )
         )
     returned = next(node for node in graph.graph.nodes if node.op == "output").args[0]
@@ -90,6 +96,12 @@ def graph_of(graph: torch.fx.GraphModule, layers: Mapping[str, str], outputs: Se
     }
     infinite = [name for name, value in edit.tensors(graph).items() if _is_infinite(value)]
     return Graph(nodes=tuple(nodes), outputs=of_output, infinite=tuple(infinite))
+
+
+def _sizes(node: torch.fx.Node) -> tuple[int, ...]:
+    """The shape of a node's tensor; of a dynamic dimension a size that stands for any."""
+    spec = normalise.spec_of(node.meta.get("val"))
+    return tuple(size if isinstance(size, int) else _DYNAMIC for size in spec.shape) if isinstance(spec, Spec) else ()
 
 
 def compute(

@@ -16,12 +16,15 @@ MARK = "mark."
 On = Literal["oracle", "engine"]
 # What a layer computes wrongly may come from; ``fusion`` is a difference that is gone once its tensor is an output.
 CauseKind = Literal[
+    "reference",
+    "NaN constant",
     "weight overflow",
     "overflow",
     "underflow",
     "precision fallback",
     "cancellation",
     "rounding",
+    "outputs",
     "lowering",
     "fusion",
     "layer",
@@ -32,7 +35,8 @@ class Node(Data, frozen=True, kw_only=True):
     """A tensor of the graph: ``name`` is that of the layer which computes it, ``op`` what computes it there.
 
     ``module`` is the path of the module, ``kind`` its class, ``inputs`` the nodes that it reads, ``weights`` the
-    weights. ``dtype`` is its type in the network as written.
+    weights. ``dtype`` is its type in the network as written, ``terms`` how many numbers the layer adds up for each
+    value.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Node(Data, frozen=True, kw_only=True):
     inputs: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
     dtype: str = "float32"
+    terms: int = 1
 
 
 class Graph(Data, frozen=True, kw_only=True):
@@ -57,12 +62,14 @@ class Graph(Data, frozen=True, kw_only=True):
 
 class MarkedRun(Data, frozen=True, kw_only=True):
     """What one run of a network with marked tensors was: its runtime, the type that each tensor has in the network,
-    and which of those asked for it does not have.
+    and which of those asked for it does not have. ``nan_constants`` are weights and constants of a program that have
+    NaN.
     """
 
     runtime: str
     types: dict[str, str] = {}
     absent: tuple[str, ...] = ()
+    nan_constants: tuple[str, ...] = ()
 
 
 class Side(Data, frozen=True, kw_only=True):
@@ -87,7 +94,9 @@ class Side(Data, frozen=True, kw_only=True):
 class Check(Data, frozen=True, kw_only=True):
     """One tensor against the reference: whether it keeps the limits, and why not. ``dtype`` is its type there.
 
-    ``rel_l2`` and ``cosine`` are None where a value is not finite.
+    ``rel_l2`` and ``cosine`` are None where a value is not finite. ``underflows`` counts the values that are zero here,
+    and in the reference too small for float16 but not zero; ``apart`` those that are NaN or infinite in only one of the
+    two, or infinite with other signs.
     """
 
     node: Node
@@ -98,6 +107,8 @@ class Check(Data, frozen=True, kw_only=True):
     rel_l2: float | None = None
     cosine: float | None = None
     why: str = ""
+    underflows: int = 0
+    apart: int = 0
 
 
 class Cause(Data, frozen=True, kw_only=True):

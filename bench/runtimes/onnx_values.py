@@ -16,6 +16,7 @@ from bench.model.divergence import GRAPH, MARK, RUN, VALUES, Graph, MarkedRun, N
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
 from bench.runtimes import deconvolutions, onnx, onnx_manifest, onnx_nodes, shapes
+from bench.runtimes.terms import count_terms
 
 _LIBRARIES = ("onnx", "onnxruntime", "onnxruntime-gpu")
 
@@ -23,7 +24,7 @@ _LIBRARIES = ("onnx", "onnxruntime", "onnxruntime-gpu")
 def stage(case: Case, exporter: onnx.Exporter, opset: int | None, *, dense_deconvolutions: bool = False) -> Stage:
     """The ONNX file of a case with the values of its tensors, for the sizes of this case and its inputs."""
     file = onnx.stage(case, exporter, opset, dense_deconvolutions=dense_deconvolutions)
-    key = {**file.key, "exporter": exporter, "opset": opset, "symbols": case.symbols}
+    key = {**file.key, "exporter": exporter, "opset": opset, "symbols": case.symbols, "terms": True}
     libraries = shapes.libraries(case, "onnxscript", *_LIBRARIES)
     return Stage(name="values", kind="values", producer="tensorrt", key=key, needs=("reference",), libraries=libraries)
 
@@ -55,7 +56,11 @@ def produce(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> 
     names = [name for node in nodes for name in node.outputs if name in shared]
     arrays, _ = _run(context, folder, names)
     values = {name: arrays[MARK + name] for name in names if arrays[MARK + name].dtype.kind == "f"}
-    graph = _graph(out, nodes, set(values), "float16" if case.precision == "fp16" else "float32")
+    sizes = {name: arrays[MARK + name].shape for name in names} | {
+        name: context.inputs[suite_name].shape
+        for suite_name, name in onnx_manifest.read_manifest(out).file_inputs.items()
+    }
+    graph = _graph(out, nodes, sizes, set(values), "float16" if case.precision == "fp16" else "float32")
     (out / GRAPH).write_bytes(msgspec.json.encode(graph))
     tensors.write(out / VALUES, values)
 
@@ -138,9 +143,21 @@ def _reads(node: Any) -> list[str]:
     return names
 
 
-def _graph(folder: Path, nodes: Sequence[onnx_nodes.Node], compared: set[str], dtype: str) -> Graph:
-    """The tensors of ``compared``; what reads others reads what these are computed from."""
-    weights = _infinite(folder)
+def _graph(
+    folder: Path,
+    nodes: Sequence[onnx_nodes.Node],
+    sizes: Mapping[str, tuple[int, ...]],
+    compared: set[str],
+    dtype: str,
+) -> Graph:
+    """The tensors of ``compared``; what reads others reads what these are computed from. ``sizes`` are the shapes of
+    inputs and results of nodes.
+    """
+    initializers = _initializers(folder)
+    weights = [
+        name for name, array in initializers.items() if array.dtype.kind == "f" and bool(np.isposinf(array).any())
+    ]
+    sizes = {name: array.shape for name, array in initializers.items()} | dict(sizes)
     stands_for: dict[str, tuple[str, ...]] = {}
     held: dict[str, tuple[str, ...]] = {}
     result: list[Node] = []
@@ -156,22 +173,30 @@ def _graph(folder: Path, nodes: Sequence[onnx_nodes.Node], compared: set[str], d
             held[name] = () if name in compared else infinite
             if name in compared:
                 module = onnx_nodes.module_of(node)
+                count = count_terms(node.operator, [sizes[each] for each in node.inputs if each in sizes], sizes[name])
                 result.append(
-                    Node(name=name, op=node.operator, module=module, inputs=reads, weights=infinite, dtype=dtype)
+                    Node(
+                        name=name,
+                        op=node.operator,
+                        module=module,
+                        inputs=reads,
+                        weights=infinite,
+                        dtype=dtype,
+                        terms=count,
+                    )
                 )
     outputs = onnx_manifest.read_manifest(folder).file_outputs
     of_output = {name: of_file for name, of_file in outputs.items() if of_file in compared}
     return Graph(nodes=tuple(result), outputs=of_output, infinite=tuple(weights))
 
 
-def _infinite(folder: Path) -> list[str]:
-    """The weights that have an infinite value above zero."""
+def _initializers(folder: Path) -> Mapping[str, Any]:
+    """The constants of the file as arrays."""
     import onnx as onnx_package
     from onnx import numpy_helper
 
     model = onnx_package.load(str(folder / onnx_manifest.MODEL))
-    arrays: Mapping[str, Any] = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
-    return [name for name, array in arrays.items() if array.dtype.kind == "f" and bool(np.isposinf(array).any())]
+    return {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
 
 
 def _wide(array: Any) -> tensors.Array:

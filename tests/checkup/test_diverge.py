@@ -31,13 +31,33 @@ def suite(tmp_path: Path) -> Path:
     return path
 
 
-def edited(trtbench: Trtbench, suite: Path, old: str, new: str) -> Path:
-    """A suite whose program of ``block`` at fp32 has ``new`` in place of ``old``."""
+def suite_of(suite: Path, model: str) -> Path:
+    """A suite of one model of the file at fp16, on both routes."""
+    pytest.importorskip("onnxruntime")
+    path = suite.with_name(f"{model}.yaml")
+    path.write_text(
+        f"""
+schema: 1
+name: {model}
+models: {{{model}: {{factory: "zoo.py:{model}", inputs: {{x: {{shape: [batch, 8]}}}}}}}}
+matrix: {{backend: [fx2trt, tensorrt], precision: fp16, batch: 2}}
+accuracy: {{fp16: {{cosine: 0.999, rel_l2: 0.05}}}}
+"""
+    )
+    return path
+
+
+def edited(trtbench: Trtbench, suite: Path, old: str, new: str, *more: str) -> Path:
+    """A suite whose program of ``block`` at fp32 has ``new`` in place of ``old``, and so on for pairs of ``more``: at
+    once, so that texts can be swapped.
+    """
     folder = suite.parent / "edited"
     assert trtbench("codegen", suite, "--select", "model=block and precision=fp32", "--out", folder) == 0
     text = (folder / "program.py").read_text()
-    assert old in text
-    (folder / "program.py").write_text(text.replace(old, new))
+    texts = dict(zip([old, *more[::2]], [new, *more[1::2]], strict=True))
+    assert all(each in text for each in texts)
+    pattern = "|".join(map(re.escape, texts))
+    (folder / "program.py").write_text(re.sub(pattern, lambda match: texts[match[0]], text))
     path = suite.with_name("edited.yaml")
     path.write_text(suite.read_text().replace("[fx2trt]", "[{name: fx2trt, program: edited/program.py}]"))
     return path
@@ -88,6 +108,31 @@ class TestOnTheOracle:
         assert (case["first"]["node"]["op"], case["cause"]["kind"]) == ("mul", "layer")
         assert len(case["inputs"]) == 2
         assert all(each["ok"] for each in case["inputs"])
+
+    def test_outputs_that_an_edited_program_returns_in_the_place_of_others(
+        self, trtbench: Trtbench, suite: Path
+    ) -> None:
+        wrong = edited(
+            trtbench, suite, '"best", "float32")', '"y", "float32")', '"y", "float32")', '"best", "float32")'
+        )
+        assert trtbench("diverge", wrong, "--select", "model=block and precision=fp32", "--format", "json") == 1
+        (case,) = json.loads(trtbench.out)["cases"]
+        assert case["cause"]["kind"] == "outputs"
+        assert case["cause"]["what"] == "output y has the values that output best should have"
+        assert case["cause"]["fix"] == "the lines `p.output(...)` at the end of edited/program.py"
+
+    def test_where_eager_is_nan_itself(self, trtbench: Trtbench, suite: Path) -> None:
+        assert trtbench("diverge", suite_of(suite, "has_nan"), "--format", "json") == 1
+        for case in json.loads(trtbench.out)["cases"]:
+            assert (case["first"]["node"]["op"].lower(), case["cause"]["kind"]) == ("log", "reference")
+            assert {check["node"]["name"]: check["ok"] for check in case["outputs"]} == {
+                "logarithm": False, "double": True,
+            }  # fmt: skip
+
+    def test_a_cancellation_on_both_routes(self, trtbench: Trtbench, suite: Path) -> None:
+        assert trtbench("diverge", suite_of(suite, "cancels"), "--format", "json") == 1
+        for case in json.loads(trtbench.out)["cases"]:
+            assert (case["first"]["node"]["op"].lower(), case["cause"]["kind"]) == ("sub", "cancellation")
 
     def test_a_syntax_error_in_an_edited_program(self, trtbench: Trtbench, suite: Path) -> None:
         wrong = edited(trtbench, suite, "p = Prelude(trt, net)", "p = Prelude(trt, net")

@@ -47,3 +47,25 @@ class Heavy(torch.nn.Module):
 
 
 heavy = Heavy
+
+
+class Cancels(torch.nn.Module):
+    """A difference of large terms: ``x`` [batch, 8] -> [batch, 8]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = torch.nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.first(x) + 1000.0
+        return (y - 1000.0).softmax(-1)
+
+
+class HasNaN(torch.nn.Module):
+    """NaN in eager where ``x`` is negative: ``x`` [batch, 8] -> ``logarithm`` and ``double``, both [batch, 8]."""
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"logarithm": (x.log() * 2).abs(), "double": x * 2}
+
+
+cancels, has_nan = Cancels, HasNaN

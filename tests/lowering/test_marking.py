@@ -77,3 +77,40 @@ def test_a_program_without_a_prelude_has_no_names(zoo: Bench) -> None:
     path.write_text(path.read_text().replace("Prelude", "Beginning"))
     with pytest.raises(SuiteError, match="no Prelude"):
         run(zoo, of, folder, ())
+
+
+def edit(folder: Path, old: str, new: str) -> None:
+    path = folder / "program.py"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_nodes_have_the_number_of_terms_of_their_layers(zoo: Bench) -> None:
+    _, graph = values(zoo, case(zoo, "block"))
+    terms = {node.op: node.terms for node in graph.nodes if node.module in ("norm", "down") or node.op == "add"}
+    assert terms == {"layer_norm": 8, "linear": 8, "add": 1}
+
+
+def test_constants_with_nan_are_named(zoo: Bench) -> None:
+    of = case(zoo, "cancels")
+    folder, _ = values(zoo, of)
+    assert run(zoo, of, folder, ())[0].nan_constants == ()
+    edit(folder, "1000.0", 'float("nan")')
+    marked, _ = run(zoo, of, folder, ("add",))
+    assert marked.nan_constants
+    assert all(name.startswith(("add", "sub")) for name in marked.nan_constants)
+
+
+def test_outputs_that_a_program_lacks_or_renames(zoo: Bench) -> None:
+    of = case(zoo, "has_nan")
+    folder, _ = values(zoo, of)
+    edit(folder, '"double", "float16")', '"twice", "float16")')
+    with pytest.raises(
+        SuiteError, match=r"does not mark the output 'double' and marks the output 'twice', which"
+    ) as error:
+        run(zoo, of, folder, ())
+    assert error.value.fix == "p.output(tensor, 'double', dtype) at the end of build"
+    edit(folder, '    p.output(mul_1, "twice", "float16")\n', "")
+    with pytest.raises(SuiteError, match=r"program.py does not mark the output 'double'\n"):
+        run(zoo, of, folder, ())
