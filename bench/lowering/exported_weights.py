@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import keyword
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import Unsupported
@@ -27,6 +28,19 @@ def sources(program: Any) -> dict[str, tuple[str, Any]]:
     for placeholder, name in signature.inputs_to_lifted_tensor_constants.items():
         sources[placeholder] = (name, program.constants[name])
     return sources
+
+
+def attribute(name: str, others: Container[str]) -> str:
+    """The name of a weight in a graph: its own, but with an underscore behind a part that is a keyword of Python
+    (``heads.class.weight``), which torch.fx would write into the code of a graph as it is; one that ``others`` lack.
+    """
+    parts = name.split(".")
+    if not any(map(keyword.iskeyword, parts)):
+        return name
+    new = ".".join(f"{part}_" if keyword.iskeyword(part) else part for part in parts)
+    while new in others:
+        new += "_"
+    return new
 
 
 def holder(state: Mapping[str, torch.Tensor]) -> torch.nn.Module:

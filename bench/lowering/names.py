@@ -5,8 +5,9 @@ from __future__ import annotations
 import keyword
 import re
 
-# What every program has as its own.
-_OWN = ("net", "trt", "weights", "p", "layer", "np")
+# What every program has as its own, or calls while it builds its network.
+_OWN = ("net", "trt", "weights", "p", "layer", "np", "Prelude", "float")
+_FUNCTION = "emit_"  # begins the names of the prelude's functions, of which a program carries those that it calls
 
 
 class Names:
@@ -30,7 +31,9 @@ class Names:
         words = ["_".join(parts[-count:]) for count in range(min(2, len(parts)), len(parts) + 1)]
         # ASCII: some digits of Unicode are in no identifier, and Python reads several letters as one.
         words = [re.sub(r"\W+", "_", word, flags=re.ASCII).strip("_") or "tensor" for word in words]
-        words = [word for word in words if not word[0].isdigit()] or [f"_{words[-1]}"]
+        words = [word for word in words if not word[0].isdigit() and not word.startswith(_FUNCTION)] or [
+            f"_{words[-1]}"
+        ]
         words += [f"{words[-1]}_{count}" for count in range(1, len(self._variables) + 2)]
         word = next(word for word in words if word not in self._variables and not keyword.iskeyword(word))
         self._variables.add(word)

@@ -79,6 +79,7 @@ def normalise(
     state: dict[str, torch.Tensor] = {}
     nodes: dict[torch.fx.Node, torch.fx.Node] = {}
     sources = exported_weights.sources(program)
+    own_names = {name.removeprefix(below) for name, _ in sources.values()}
     tokens = _tokens(program)
     users = 0
     for node in program.graph.nodes:
@@ -90,7 +91,7 @@ def normalise(
             users += 1
         elif node.op == "placeholder":
             name, value = sources[node.name]
-            name = name.removeprefix(below)
+            name = exported_weights.attribute(name.removeprefix(below), own_names)
             state[name] = value.detach()
             new = graph.create_node("get_attr", name)
         elif node.op == "output":

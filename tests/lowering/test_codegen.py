@@ -115,3 +115,14 @@ def test_layers_have_names_of_their_own() -> None:
 def test_an_unused_input_is_one_of_the_network_all_the_same() -> None:
     program = kit.program(modules.Net(lambda _, x, y: x + 1), kit.example((2, 8), (2, 3)))
     assert 'p.input("y", "float32", (2, 3))' in program.source
+
+
+def test_modules_that_are_called_like_words_of_python_or_of_the_program() -> None:
+    heads = nn.ModuleDict({"class": nn.Linear(8, 4), "emit_gelu": nn.Linear(8, 4), "class_": nn.Linear(8, 4)})
+    net = modules.Net(lambda s, x: tuple(nn.functional.gelu(head(x)) for head in s.heads.values()), heads=heads)
+    inputs = kit.example((2, 8))
+    program = kit.program(net, inputs)
+    assert {"heads.class_.weight", "heads.class_.weight_", "heads.emit_gelu.weight"} <= set(program.weights)
+    assert '"heads.class"' in program.source
+    kit.assert_computes(kit.normalised(net, inputs), net, inputs)
+    assert "_emit_gelu" in {node.id for node in ast.walk(ast.parse(program.source)) if isinstance(node, ast.Name)}

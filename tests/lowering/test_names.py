@@ -24,6 +24,16 @@ def test_a_name_that_is_taken_gets_a_number() -> None:
     assert [names.variable("p"), names.variable("lambda"), names.variable("0")] == ["p_1", "lambda_1", "_0"]
 
 
+def test_no_variable_hides_what_a_program_calls() -> None:
+    names = Names()
+    assert [names.variable(name) for name in ("emit_gelu", "Prelude", "float", "block.emit_gelu")] == [
+        "_emit_gelu",
+        "Prelude_1",
+        "float_1",
+        "block_emit_gelu",
+    ]
+
+
 @given(st.lists(st.text(max_size=12), max_size=20))
 def test_variables_are_identifiers_and_differ(texts: list[str]) -> None:
     names = Names()
