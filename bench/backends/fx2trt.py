@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -79,6 +79,10 @@ class Options(QuantizationOptions, frozen=True, kw_only=True):
         trt_options.check_deconvolutions(self.deconvolutions, self.program)
         if self.min_block_size is not None and self.fallback == "none":
             raise ValueError("min_block_size: needs fallback: torch")
+
+    def in_force(self, precision: str) -> dict[str, Any]:
+        """With the size of the smallest block of a model in parts."""
+        return super().in_force(precision) | {"min_block_size": self.block_size}
 
     @property
     def block_size(self) -> int | None:

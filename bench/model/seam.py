@@ -119,6 +119,12 @@ class Runtime(Protocol):
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Base of every backend's options: validated when the suite is read, defaults are left out of the case."""
 
+    def in_force(self, precision: str) -> dict[str, Any]:
+        """Every option with the value that a case at ``precision`` has, by which it is selected: also where the default
+        is None and stands for another one.
+        """
+        return msgspec.structs.asdict(self)
+
 
 class Backend(Protocol):
     """One runtime. A module ``bench/backends/NAME.py`` offers an instance as ``BACKEND``; its file name is its name.

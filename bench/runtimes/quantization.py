@@ -14,6 +14,7 @@ from bench.model.suite import Case
 Producer = Literal["trtbench", "pt2e", "modelopt"]
 Observer = Literal["minmax", "moving_average", "percentile", "entropy", "histogram"]
 PlacementRule = Literal["fx", "mended"]
+_OF_8_BITS = ("int8", "fp8")
 
 
 # The observers of each producer, its default first.
@@ -43,6 +44,13 @@ class QuantizationOptions(seam.Options, frozen=True, kw_only=True):
         if self.observer is not None and self.observer not in OBSERVERS[producer]:
             known = ", ".join(OBSERVERS[producer])
             raise ValueError(f"observer: {self.observer} is none of producer {producer}, which has {known}")
+
+    def in_force(self, precision: str) -> dict[str, Any]:
+        """At a precision of 8 bits with the defaults of ``Settings``, unless TensorRT calibrates by itself."""
+        every = super().in_force(precision)
+        if precision not in _OF_8_BITS or every.get("calibrator"):
+            return every
+        return every | msgspec.structs.asdict(settings(every)) | {"floating": self.floating or []}
 
 
 # The names of these options.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from bench.errors import SelectionError
 from bench.model.seam import Runtime
@@ -54,7 +55,13 @@ def _match_each(
         },
     )
     expression = selection.parse(select, vocabulary)
-    options = [each.every for each in entries]
+    known: dict[tuple[int, str], dict[str, Any]] = {}  # thousands of cases share few entries
+    options = []
+    for case, entry in zip(cases, entries, strict=True):
+        at = (id(entry), case.precision)
+        if at not in known:
+            known[at] = entry.in_force(case.precision)
+        options.append(known[at])
     mask = [selection.matches(expression, *pair) for pair in zip(cases, options, strict=True)]
     if any(mask):
         return mask

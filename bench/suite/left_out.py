@@ -82,8 +82,14 @@ def _agrees(candidate: Candidate, axis: str, values: Collection[Any]) -> bool:
 
 def _is_backend(candidate: Candidate, name: str, options: Mapping[str, Any]) -> bool:
     """Whether the backend is the one called ``name`` and agrees in the ``options``."""
+    if name != candidate.case.backend:
+        return False
     every = candidate.entry.every
-    return name == candidate.case.backend and all(every[option] == value for option, value in options.items())
+    other = [option for option, value in options.items() if every[option] != value]
+    if any(every[option] is not None for option in other):
+        return False
+    in_force = candidate.entry.in_force(candidate.case.precision) if other else {}
+    return all(in_force[option] == options[option] for option in other)
 
 
 def is_simulated(runtime: Runtime) -> bool:

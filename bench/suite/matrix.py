@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from bench.errors import did_you_mean
-from bench.model.seam import Runtime
+from bench.model.seam import Options, Runtime
 from bench.model.suite import LANES, PRECISIONS, Model, Range, named
 from bench.suite.kinds import SWITCH, Field, Kind, Schema, listing, one_of, record, reference, several, whole
 from bench.suite.option_errors import bad_option
@@ -24,6 +24,11 @@ class BackendEntry(msgspec.Struct, frozen=True):
     name: str
     options: dict[str, Any]
     every: dict[str, Any]
+    struct: msgspec.Struct
+
+    def in_force(self, precision: str) -> dict[str, Any]:
+        """``every`` option with the value that a case at ``precision`` has."""
+        return self.struct.in_force(precision) if isinstance(self.struct, Options) else self.every
 
     @property
     def label(self) -> str:
@@ -58,7 +63,7 @@ def read_backend(entry: Mapping[str, Any], registry: Mapping[str, Runtime]) -> B
     # By value: msgspec omits a default only if it is the very same object.
     defaults = _defaults(type(struct))
     options = {key: value for key, value in msgspec.to_builtins(struct).items() if every[key] != defaults[key]}
-    return BackendEntry(name, options, every)
+    return BackendEntry(name, options, every, struct)
 
 
 @functools.cache

@@ -145,7 +145,7 @@ def _beside(folder: Path) -> tuple[list[str], str]:
     files = [file.name for file in folder.glob("*.y*ml")] if folder.is_dir() else []
     names = sorted(name for name in files if not name.startswith("."))
     what = "this folder" if folder == Path() else folder
-    return names, f"{what} has {', '.join(names)}" if names else "name a suite file, e.g. suites/smoke.yaml"
+    return names, f"{what} has {', '.join(names)}" if names else "the path of a suite, a YAML file (docs/suites.md)"
 
 
 class _Reader:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.backends import base
 from bench.errors import SelectionError
-from tests.suite.kit import TEXT, planned
+from bench.suite import plan, reader
+from tests.suite.kit import TEXT, labels, matrix, planned, write
 
 
 def test_what_is_not_selected_is_neither_a_case_nor_left_out(tmp_path: Path) -> None:
@@ -24,3 +26,27 @@ def test_a_selection_that_matches_nothing_lists_what_there_is(tmp_path: Path) ->
         "the suite has precision: fp32, fp16; batch: 1, 32; backend: eager, inductor, inductor[mode=max-autotune]; "
         "cuda_graph: off"
     )
+
+
+@pytest.mark.parametrize(
+    ("select", "expected"),
+    [
+        ("option.placement=fx", ["fx2trt/int8"]),
+        ("option.placement!=fx", ["fx2trt/fp16", "fx2trt[fallback=torch]/fp16", "tensorrt[placement=mended]/int8"]),
+        ("option.observer=entropy", ["fx2trt/int8", "tensorrt[placement=mended]/int8"]),
+        ("option.min_block_size=5", ["fx2trt[fallback=torch]/fp16"]),
+    ],
+)
+def test_options_have_the_defaults_that_stand_for_null(tmp_path: Path, select: str, expected: list[str]) -> None:
+    backends = ["fx2trt", {"name": "tensorrt", "placement": "mended"}, {"name": "fx2trt", "fallback": "torch"}]
+    path = write(tmp_path, matrix(backend=backends, precision=["fp16", "int8"]))
+    registry = base.registry()
+    selected = plan.plan(reader.load(path, registry), registry, device="cuda:0", select=select)
+    assert labels(selected) == [f"resnet/{name}/batch=1" for name in expected]
+
+
+def test_an_exclude_entry_names_such_a_default(tmp_path: Path) -> None:
+    exclude = [{"backend": {"name": "fx2trt", "placement": "fx"}}]
+    path = write(tmp_path, matrix(backend="fx2trt", precision=["fp16", "int8"], exclude=exclude))
+    registry = base.registry()
+    assert labels(plan.plan(reader.load(path, registry), registry, device="cuda:0")) == ["resnet/fx2trt/fp16/batch=1"]
