@@ -14,7 +14,7 @@ from bench.cli.options import (
     add_progress,
     artifacts_options,
     common_options,
-    folder,
+    required_folder,
     selection_options,
 )
 
@@ -34,7 +34,7 @@ def add_codegen(commands: Commands) -> None:
         epilog="exit codes: 0 every program is written; 1 a case failed; 2 bad input, nothing written; "
         "130 interrupted (the programs written until then are whole).",
     )
-    codegen.add_argument("--out", type=folder, required=True, metavar="DIR", help="the folder to write into")
+    codegen.add_argument("--out", type=required_folder, required=True, metavar="DIR", help="the folder to write into")
     add_progress(codegen, "auto", "live", "plain")
     example = (
         'trtbench codegen suites/vision.yaml --select "model=resnet50 and precision=fp16 and batch=1" --out resnet50'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -224,13 +225,35 @@ def _refuse_elsewhere(cases: Sequence[CaseProfile], words: Sequence[_Word], path
     if nowhere := [name for name, home in homes.items() if not home]:
         _choose(cases, nowhere[0], path)
     here = path.stem if path in profiles.files(store) else str(path)
+    of_home = {home: _read(profiles.resolve(store, home)).cases for home in set(homes.values())}
+    files, several = [], []
     for word in words:
-        if word in of_file and word.name in homes:
-            command.append(f"{homes[word.name]}:{word.name}")
-        else:
-            command.append(word.text if word.path else f"{here}:{word.name}")
+        home = homes.get(word.name, "") if word in of_file else ""
+        files.append(f"{home or here}:" if home or not word.path else "")
+        several.append(_fitting(of_home[home] if home else cases, word.name) if files[-1] else [])
+    names = _alike([word.name for word in words], several)
+    command += [file + name if file else word.text for file, name, word in zip(files, names, words, strict=True)]
     what = f"no case {lacking[0]!r}, which {homes[lacking[0]]} has"
+    for word, file, fitting in zip(words, files, several, strict=True):
+        if len(fitting) > 1:
+            what += f"; {word.name!r} fits {len(fitting)} cases of {file[:-1]}, of which the command names one"
     raise UsageError(what, where=str(path), fix=shlex.join([*command, *options]))
+
+
+def _alike(names: Sequence[str], several: Sequence[Sequence[CaseProfile]]) -> list[str]:
+    """The names, but labels in place of those that fit several cases: of all choices the one whose labels have most
+    parts in common, e.g. one precision and one batch size.
+    """
+    choices: list[list[tuple[str, str]]] = []  # what is printed, and the label that it stands for
+    for name, fitting in zip(names, several, strict=True):
+        labels = [each.label for each in fitting if each.condensed is not None] if len(fitting) > 1 else []
+        one = (name, fitting[0].label if fitting else name)
+        choices.append([(label, label) for label in labels] or [one])
+    best = max(
+        itertools.product(*choices),
+        key=lambda words: len(set.intersection(*(set(BETWEEN_PARTS.split(label)) for _, label in words))),
+    )
+    return [word for word, _ in best]
 
 
 def _choose(cases: Sequence[CaseProfile], text: str, path: Path) -> CaseProfile:

@@ -44,6 +44,8 @@ BAD = {
     "an empty run": ("", ["show", ""], "RUN: it is empty (an unset variable?); leave it out to do without it\n"),
     "an empty suite": ("", ["run", ""], "SUITE: it is empty (an unset variable?)\n"),
     "an empty side": ("", ["compare", ""], "A: it is empty (an unset variable?)\n"),
+    "an empty folder": ("", ["codegen", "{suite}", "--out", ""], "--out: it is empty (an unset variable?)\n"),
+    "a suite that is not there": ("", ["quantize", "{dir}/no/suite.yaml"], "fix: the path of a suite, a YAML file"),
     "tabs": ("batch: [1, 8]=batch:\n\t- 1", ["run", "{suite}"], "fix: indent with blanks"),
     "a folder": ("", ["run", "{dir}"], "fix: {dir} has rehearsal.yaml"),
     "a cache that is a file": ("", ["run", "{suite}", "--cache", "{suite}"], "you may write: --cache DIR\n"),

@@ -118,11 +118,17 @@ def test_an_unused_input_is_one_of_the_network_all_the_same() -> None:
 
 
 def test_modules_that_are_called_like_words_of_python_or_of_the_program() -> None:
-    heads = nn.ModuleDict({"class": nn.Linear(8, 4), "emit_gelu": nn.Linear(8, 4), "class_": nn.Linear(8, 4)})
-    net = modules.Net(lambda s, x: tuple(nn.functional.gelu(head(x)) for head in s.heads.values()), heads=heads)
+    heads = nn.ModuleDict({"class": nn.Linear(8, 4), "class_": nn.Linear(8, 4)})
+    net = modules.Net(
+        lambda s, x: tuple(nn.functional.gelu(head(s.emit_gelu(x))) for head in s.heads.values()),
+        heads=heads,
+        emit_gelu=nn.Linear(8, 8),
+    )
     inputs = kit.example((2, 8))
     program = kit.program(net, inputs)
-    assert {"heads.class_.weight", "heads.class_.weight_", "heads.emit_gelu.weight"} <= set(program.weights)
+    assert {"heads.class_.weight", "heads.class_.weight_"} <= set(program.weights)
     assert '"heads.class"' in program.source
+    assert '_emit_gelu_bias = p.constant(weights["emit_gelu.bias"]' in program.source
+    assert "    emit_gelu = " not in program.source
+    assert "gelu = emit_gelu(p, heads_class," in program.source
     kit.assert_computes(kit.normalised(net, inputs), net, inputs)
-    assert "_emit_gelu" in {node.id for node in ast.walk(ast.parse(program.source)) if isinstance(node, ast.Name)}

@@ -126,6 +126,22 @@ def test_a_case_of_older_profiles_is_named_with_their_file(store: Path) -> None:
         sides.find("net/eager", "nothing", store)
 
 
+def test_a_name_that_fits_several_cases_of_its_file_is_a_label_in_the_command(store: Path) -> None:
+    (path,) = store.glob("*/*/*.json")
+    labels = ("other/eager/fp32/batch=8", "other/eager/fp16/batch=1")
+    cases = [
+        CaseProfile(case=f"{number}" * 12, label=label, condensed=condensed(label))
+        for number, label in enumerate(labels, 7)
+    ]
+    newer = ProfileRun(created="2026-11-29T10:00:00+00:00", version="1", tool="torch", cases=tuple(cases))
+    profiles.write(path.with_name("profile-20261129T100000Z-other-abc1234.json"), newer)
+    with pytest.raises(
+        UsageError, match=r"'other/eager' fits 2 cases of profile-\S+, of which the command names one"
+    ) as caught:
+        sides.find("other/eager", "net/eager", store)
+    assert fitting(caught.value, store) == (labels[1], LABELS[0])  # of the precision and batch size of the other
+
+
 def fitting(error: UsageError, store: Path) -> tuple[str, str]:
     """The labels that the command finds which an error names."""
     arguments = parse(shlex.split(error.fix)[1:])
