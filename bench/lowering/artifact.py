@@ -332,8 +332,13 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _title(case: Case) -> str:
-    sizes = ", ".join(f"{name} {list(spec.shape)}" for name, spec in case.resolved.items())
-    return f"{case.model} ({case.factory}) at {case.precision}: {sizes}."
+    """``dyn (net.py:dyn) at fp16: x [2, 3, 4..8, 6].``, with the ranges of sizes that stay dynamic."""
+    axes, texts = shapes.dynamic_axes(case), []
+    for name, spec in case.resolved.items():
+        sizes = {axis: str(size) for axis, size in enumerate(spec.shape)}
+        sizes |= {axis: f"{(span := case.dynamic[symbol]).min}..{span.max}" for axis, symbol in axes[name].items()}
+        texts.append(f"{name} [{', '.join(sizes.values())}]")
+    return f"{case.model} ({case.factory}) at {case.precision}: {', '.join(texts)}."
 
 
 def _digest() -> str:

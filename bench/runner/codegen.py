@@ -209,12 +209,24 @@ def _folders(cases: Sequence[Case], out: Path) -> dict[str, Path]:
     """A folder of each case's program by the case's id: ``out`` itself for the only one."""
     if len(cases) == 1:
         return {cases[0].id: out}
-    uses = Counter(map(_slug, cases))
-    # Of one model several programs differ in the options of the backend.
-    return {case.id: out / (name if uses[name := _slug(case)] == 1 else _slug(case, whole=True)) for case in cases}
+    names = [_slugs(case) for case in cases]
+    uses = Counter(name for several in names for name in dict.fromkeys(several))
+    return {
+        case.id: out / next((name for name in several if uses[name] == 1), several[-1])
+        for case, several in zip(cases, names, strict=True)
+    }
 
 
-def _slug(case: Case, *, whole: bool = False) -> str:
-    """``resnet18-fp16-batch-8``: the label without its backend, unless it is to be ``whole``."""
-    parts = [part for part in case.label.split("/") if whole or not part.startswith(case.backend)]
-    return re.sub(r"[^\w.]+", "-", "-".join(parts)).strip("-")
+def _slugs(case: Case) -> list[str]:
+    """Names for the folder of a case's program, the shortest first: ``resnet18-fp16-batch-8``, the label without its
+    backend; with it, as of one model several programs differ in its options; the label. All but that have the range of
+    a dynamic size in place of the size that is measured: the program takes all of them.
+    """
+    label = case.label.split("/")
+    measured = {f"{name}={case.symbols[name]} of ": f"{name}=" for name in case.dynamic if name in case.symbols}
+    parts = [
+        next((new + part.removeprefix(old) for old, new in measured.items() if part.startswith(old)), part)
+        for part in label
+    ]
+    short = [part for part in parts if not part.startswith(case.backend)]
+    return [re.sub(r"[^\w.]+", "-", "-".join(each)).strip("-") for each in (short, parts, label)]

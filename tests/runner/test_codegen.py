@@ -85,3 +85,13 @@ def test_an_interrupt_leaves_whole_programs_and_says_which_and_how_to_go_on(
     names = [path.parent.name for path in elsewhere.glob("*/program.py")]
     assert sorted(names) == [first.name, second.name]
     assert first.is_dir()
+
+
+def test_a_program_of_dynamic_sizes_is_called_after_their_range(tmp_path: Path, trtbench: Trtbench) -> None:
+    suite, out = tmp_path / "s.yaml", tmp_path / "out"
+    text = SUITE.replace("[2, 3]", "[batch, size]").replace("{backend: ", "{batch: [1, 2], backend: ")
+    suite.write_text(f"{text}dynamic: {{size: {{min: 4, opt: 6, max: 8, at: [4, 8]}}}}\n")
+    assert trtbench("codegen", suite, "--out", out, "--cache", tmp_path / "cache") == 0
+    folders = sorted(path.name for path in out.iterdir())
+    assert folders == ["net-fp32-batch-1-size-4..8", "net-fp32-batch-2-size-4..8"]
+    assert (out / folders[1] / "program.py").read_text().startswith('"""net (torch.nn:Tanh) at fp32: input [2, 4..8].')
