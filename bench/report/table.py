@@ -71,12 +71,15 @@ def names(title: str, cells: Sequence[str], drop: int, broken: int = 0) -> Colum
     return Column(title=title, cells=tuple(cells), align_left=True, drop=drop, narrow=lines)
 
 
-def with_intervals(title: str, cells: Sequence[str], drop: int, then: int = 0) -> Column:
-    """A column of figures that at its turn, ``drop``, has the bounds of its intervals on a second line, and from then
-    on leaves at ``then``.
+def with_intervals(title: str, cells: Sequence[str], drop: int, then: int = 0, halves: int = 0) -> Column:
+    """A column of figures that at its turn, ``drop``, has the bounds of its intervals on a second line, at ``halves``
+    (0: never) also those that are given as one number, ``±0.6%``, and from then on leaves at ``then``.
     """
-    short_title, lines = folding.intervals(title, cells)
-    narrow = Column(title=short_title, cells=lines, drop=then)
+    last_title, last = folding.intervals(title, cells, halves=bool(halves))
+    narrow = Column(title=last_title, cells=last, drop=then)
+    if halves:
+        short_title, lines = folding.intervals(title, cells)
+        narrow = Column(title=short_title, cells=lines, drop=halves, narrow=narrow)
     return Column(title=title, cells=tuple(cells), drop=drop, narrow=narrow)
 
 

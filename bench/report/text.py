@@ -31,6 +31,7 @@ DROP = {
     "energy": 68, "enqueue": 65, "QPS in full": 63, "Python's share": 61, "of light": 60,
     "name in one line": 55, "notes in one line": 53, "latency": 50, "metric": 45, "setting in one line": 43, "gpu": 40,
     "interval in one line": 38, "speed in one line": 37, "name in whole words": 35, "QPS": 30, "gpu_unheld": 20,
+    "± in one line": 10,
     "acc": -1, "speed": -2, "time of other rows": -3,
 }  # fmt: skip
 DROP_PHASES = {"validate": 90, "measure": 85, "warmup": 80, "import": 70, "first_call": 20, "compile": 10, "build": 10}
@@ -210,6 +211,7 @@ def _figures(visible: Sequence[Row], marks: Mapping[str, str], mark: bool) -> li
             [cells.ratio(row.speed, row.label, mark=mark) for row in visible],
             DROP["speed in one line"],
             DROP["speed"],
+            DROP["± in one line"],
         ),
         _column("acc", [cells.accuracy(row) for row in visible], DROP["acc"]),
         *(
@@ -245,7 +247,7 @@ def _time_column(
     texts = [cells.time(row.times.get(boundary), mark=mark) for row in visible]
     if boundary in (primary, other):
         then = 0 if boundary == primary else DROP["time of other rows"]
-        return table.with_intervals(boundary, texts, DROP["interval in one line"], then)
+        return table.with_intervals(boundary, texts, DROP["interval in one line"], then, DROP["± in one line"])
     beside = boundary == "gpu_unheld" and primary not in ("gpu", "gpu_unheld")
     return _column(boundary, texts, DROP["gpu"] + 1 if beside else DROP[boundary])
 

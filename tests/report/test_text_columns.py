@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bench import store
 from bench.model.run import Failure, Record, Warning
-from bench.report import table, text
+from bench.report import folding, table, text
 
 from .conftest import case, make, record
 
@@ -78,6 +78,7 @@ RESULTS = Path(__file__).parents[2] / "results"
         "20261123T160736Z-native_resnet50",  # long options, sizes and settings
         "20261123T215447Z-transformers",  # a ratio of another time than the first
         "20261126T184119Z-vision",
+        "20261130T122228Z-deformable",  # rows that have not the first time
     ],
 )
 def test_at_80_columns_stay_the_backend_its_time_its_speed_and_its_accuracy(name) -> None:
@@ -95,13 +96,43 @@ def test_at_80_columns_stay_the_backend_its_time_its_speed_and_its_accuracy(name
 
 
 def test_at_80_columns_stays_a_time_of_the_rows_that_have_not_the_first() -> None:
-    """Engines whose GPU could not be held have no `gpu`; `setting` and `note` stay too."""
+    """Engines whose GPU could not be held have no `gpu`; `setting`, accuracy and `note` stay too, as intervals take a
+    second line, and names are broken between words.
+    """
     (path,) = RESULTS.rglob("20261130T122228Z-deformable-24f0429.jsonl")
     shown = text.render(store.read(path), width=80).partition("dla34 · ")[2]
     titles, _, *rows = shown.partition("not shown")[0].splitlines()[1:]
     assert max(map(len, [titles, *rows])) <= 80
-    assert titles.split()[:4] == ["backend", "setting", "gpu", "gpu_unheld"]
-    assert all(" ms ±" in row or " us ±" in row for row in rows if not row.startswith("  "))
+    assert titles.split() == ["backend", "setting", "gpu", "gpu_unheld", "vs", "eager", "acc", "note"]
+    assert all(" ms" in row or " us" in row for row in rows if not row.startswith("  "))
+    assert sum(row.count("±") for row in rows) == 7  # five times and two ratios
+    words = " ".join(row[:18].strip() for row in rows)
+    assert "fx2trt[ optimization_ level=1] fx2trt[ deconvolutions= dense, optimization_ level=1] * tensorrt[" in words
+
+
+@pytest.mark.parametrize(
+    ("room", "lines"),
+    [
+        (16, "a[\n  optimization_\n  level=1]"),
+        (17, "a[\n  deconvolutions=\n  dense]"),
+        (16, "a[\n  deconvolutions\n  =dense]"),
+        (12, "a[\n  x=a_\n  folder/of_\n  networks]"),
+        (10, "a[\n  abcdefgh\n  ijkl]"),
+    ],
+)
+def test_a_name_is_broken_between_its_words(room, lines) -> None:
+    (broken,) = folding.names(["".join(line.strip() for line in lines.split("\n"))], room)
+    assert broken == lines
+
+
+def test_an_interval_takes_a_second_line_before_a_speed_leaves() -> None:
+    cells = ("2.48 ms ±0.6%", "7.01 ms [6.1, 8.2]", "-")
+    column = table.with_intervals("gpu", cells, 38, -2, 10)
+    names = table.Column(title="b", cells=("x" * 10,) * 3)
+    at = {width: table.fit([names, column], width)[0][-1].cells for width in (30, 26, 22, 18)}
+    assert at[30] == cells
+    assert at[26] == ("2.48 ms ±0.6%", "7.01 ms\n[6.1, 8.2]", "-")
+    assert at[22] == ("2.48 ms\n±0.6%", "7.01 ms\n[6.1, 8.2]", "-")
 
 
 def test_what_was_folded_for_a_column_that_left_all_the_same_is_not() -> None:
