@@ -47,6 +47,12 @@ def check(a: Side, b: Side, across: Sequence[str]) -> None:
         raise UsageError(what, fix="two cases of one size, or --across size")
 
 
+def across(label_a: str, label_b: str) -> list[str]:
+    """What the cases of two labels have to be explained across: ``model``, ``size``."""
+    (model_a, sizes_a), (model_b, sizes_b) = map(_identity, (label_a, label_b))
+    return ["model"] * (model_a != model_b) + ["size"] * (sizes_a != sizes_b)
+
+
 def check_profiled(a: Side, b: Side) -> None:
     """UsageError where gaps as the profiler saw them are asked for and one side, of timed layers, has none recorded."""
     if a.kind != b.kind:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from bench.analysis import profile_sources, siblings
+from bench.analysis import explain_notes, profile_sources, siblings
 from bench.analysis.explain_sides import Side
 from bench.errors import StoreError, UsageError, did_you_mean
 from bench.model.folders import RESULTS
@@ -231,7 +231,8 @@ def _refuse_elsewhere(cases: Sequence[CaseProfile], words: Sequence[_Word], path
         home = homes.get(word.name, "") if word in of_file else ""
         files.append(f"{home or here}:" if home or not word.path else "")
         several.append(_fitting(of_home[home] if home else cases, word.name) if files[-1] else [])
-    names = _alike([word.name for word in words], several)
+    names, labels = _alike([word.name for word in words], several)
+    options += [part for name in explain_notes.across(labels[0], labels[-1]) for part in ("--across", name)]
     command += [file + name if file else word.text for file, name, word in zip(files, names, words, strict=True)]
     what = f"no case {lacking[0]!r}, which {homes[lacking[0]]} has"
     for word, file, fitting in zip(words, files, several, strict=True):
@@ -240,9 +241,9 @@ def _refuse_elsewhere(cases: Sequence[CaseProfile], words: Sequence[_Word], path
     raise UsageError(what, where=str(path), fix=shlex.join([*command, *options]))
 
 
-def _alike(names: Sequence[str], several: Sequence[Sequence[CaseProfile]]) -> list[str]:
+def _alike(names: Sequence[str], several: Sequence[Sequence[CaseProfile]]) -> tuple[list[str], list[str]]:
     """The names, but labels in place of those that fit several cases: of all choices the one whose labels have most
-    parts in common, e.g. one precision and one batch size.
+    parts in common, e.g. one precision and one batch size; and all labels.
     """
     choices: list[list[tuple[str, str]]] = []  # what is printed, and the label that it stands for
     for name, fitting in zip(names, several, strict=True):
@@ -253,7 +254,7 @@ def _alike(names: Sequence[str], several: Sequence[Sequence[CaseProfile]]) -> li
         itertools.product(*choices),
         key=lambda words: len(set.intersection(*(set(BETWEEN_PARTS.split(label)) for _, label in words))),
     )
-    return [word for word, _ in best]
+    return [word for word, _ in best], [label for _, label in best]
 
 
 def _choose(cases: Sequence[CaseProfile], text: str, path: Path) -> CaseProfile:

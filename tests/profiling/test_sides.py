@@ -140,6 +140,7 @@ def test_a_name_that_fits_several_cases_of_its_file_is_a_label_in_the_command(st
     ) as caught:
         sides.find("other/eager", "net/eager", store)
     assert fitting(caught.value, store) == (labels[1], LABELS[0])  # of the precision and batch size of the other
+    assert caught.value.fix.endswith(" --across model")
 
 
 def fitting(error: UsageError, store: Path) -> tuple[str, str]:
