@@ -80,8 +80,9 @@ def cause(
 
 def _of_constants(check: Check, graph: Graph, precision: Precision, nan_constants: Sequence[str]) -> Cause | None:
     """Weights and constants that are no finite numbers."""
-    if check.network.nan > check.reference.nan and nan_constants:
-        what = f"the program has NaN in {' and '.join(_nearest(nan_constants, check))}, where the model has none"
+    overflows = check.reference.largest > LARGEST  # which makes NaN of its own
+    if check.network.nan > check.reference.nan and (names := _nearest(nan_constants, check, of_layer=overflows)):
+        what = f"the program has NaN in {' and '.join(names)}, where the model has none"
         return Cause(kind="NaN constant", what=what, fix="a number there, in the program or in the weights beside it")
     if held := [name for name in check.node.weights if name in graph.infinite]:
         what = f"the weight {held[0]} is infinite at {precision}: it has values beyond {LARGEST:,.0f}"
@@ -108,11 +109,12 @@ def rounding_bound(check: Check, before: float) -> float:
     return min(_MARGIN * math.sqrt(check.node.terms) * max(one, before), _FAR)
 
 
-def _nearest(constants: Sequence[str], check: Check) -> list[str]:
-    """The constants of the layer, whose names begin with its own; all where none are."""
+def _nearest(constants: Sequence[str], check: Check, *, of_layer: bool) -> list[str]:
+    """The constants of the layer, whose names begin with its own; all where none are, unless only these count."""
     node = check.node
-    of_layer = [name for name in constants if name in node.weights or name.startswith(node.name)]
-    names = of_layer or list(constants)
+    names = [name for name in constants if name in node.weights or name.startswith(node.name)]
+    if not names and not of_layer:
+        names = list(constants)
     more = len(names) - _SHOWN
     return [*names[:_SHOWN], *([f"{more} more"] if more > 0 else [])]
 

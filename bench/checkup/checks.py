@@ -77,4 +77,6 @@ def _shared_nan(values: Array, expected: Array) -> Array:
 
 def _count_apart(values: Array, expected: Array) -> int:
     other = ~(np.isfinite(values) & np.isfinite(expected))
+    if not other.any():
+        return 0
     return int((other & (values != expected) & ~_shared_nan(values, expected)).sum())

@@ -126,6 +126,9 @@ def test_nan_of_the_reference_and_of_constants() -> None:
     assert of_constant.kind == "NaN constant"
     assert "NaN in layer.scale," in of_constant.what
     assert kind(check(values(), nan, rel_l2=None, apart=7)) == "overflow"
+    beyond = check(values(high=7e4), nan, rel_l2=None, apart=7)
+    assert kind(beyond, nan_constants=("other.weight",)) == "overflow"  # of a layer behind it
+    assert kind(beyond, nan_constants=("layer.scale",)) == "NaN constant"
 
 
 def test_weights_and_fusion_come_before_what_the_values_say() -> None:
