@@ -138,7 +138,9 @@ def _beyond_float16(check: Check, inputs: tuple[Check, ...]) -> Cause | None:
             f"the layer passes {LARGEST:,.0f}, where float16 ends"
         )
         return Cause(kind="overflow", what=what, fix=_KEEP)
-    if check.underflows > _UNDERFLOWS * network.size:
+    before = max((each.rel_l2 or 0.0 for each in inputs), default=0.0)
+    rounds = check.rel_l2 is not None and check.rel_l2 <= rounding_bound(check, before) and "slice" not in check.why
+    if check.underflows > _UNDERFLOWS * network.size and not rounds:  # else what is lost is too small to matter
         what = (
             f"{check.underflows:,} of {network.size:,} values are zero that should not be: float16 has none below "
             f"{LEAST:.2g}"

@@ -55,6 +55,8 @@ BROKEN = values(infinite=3)
             check(values(zeros=1), values(zeros=40), underflows=1, rel_l2=0.9),
             "layer",
         ),  # they are large in the reference
+        (check(values(zeros=1), values(zeros=40), underflows=39), "rounding"),  # of what is lost nothing is felt
+        (check(values(zeros=1), values(zeros=40), underflows=39, why="slice_rel_l2 1 of ch 3 is above"), "underflow"),
         (check(values(zeros=40), values(zeros=40)), "rounding"),
         (check(values(infinite=3), values(infinite=3)), "rounding"),  # a mask
         (check(values(), BROKEN, rel_l2=None, dtype="float32"), "layer"),
