@@ -104,7 +104,7 @@ def reason(label: str, failure: Failure) -> str:
     """How the case ``label`` failed, and on a second line what to do, if that is known."""
     place = f"{failure.kind} in {failure.stage}" if failure.stage else failure.kind
     fix = f"\n  fix: {failure.hint}" if failure.hint else ""
-    return f"{label}: {place}: {failure.message.removeprefix(f'{failure.kind}: ')}{fix}"
+    return f"{label}: {place}: {failure.text}{fix}"
 
 
 def inaccuracy(label: str, accuracy: Any) -> str:

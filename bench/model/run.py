@@ -135,6 +135,12 @@ class Failure(Data, frozen=True, kw_only=True):
     details: dict[str, Any] = {}
 
     @property
+    def text(self) -> str:
+        """``mine.yaml:16: no such array``: the place, if it is known, and the message without the class of ``kind``."""
+        message = self.message.removeprefix(f"{self.kind}: ")
+        return f"{self.where}: {message}" if self.where else message
+
+    @property
     def is_stopped(self) -> bool:
         """Whether a signal has ended its process, for the first time in a row: from outside, as far as is known."""
         return "signal" in self.details and self.details.get("attempts") == 1

@@ -129,8 +129,7 @@ def _no_room(error: OSError | StoreError) -> Failure:
 
 def _tell(case: CaseProfile, on_event: OnEvent) -> None:
     if failure := case.failure:
-        message = failure.message.removeprefix(f"{failure.kind}: ")
-        on_event(Note(text=f"{case.label}: {failure.kind} in {failure.stage}: {message}"))
+        on_event(Note(text=f"{case.label}: {failure.kind} in {failure.stage}: {failure.text}"))
 
 
 def _layers(session: Session, case: Case) -> CondensedProfile | Failure:

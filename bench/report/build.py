@@ -121,7 +121,7 @@ def _failures(cases: Sequence[CaseBuild], *, each_alone: bool = False) -> list[l
     groups: dict[tuple[str, ...], list[CaseBuild]] = {}
     for case in cases:
         if (failure := case.failure) is not None:
-            key = case.failed, failure.kind, failure.stage, mask_numbers(failure.message), failure.hint
+            key = case.failed, failure.kind, failure.stage, mask_numbers(failure.text), failure.hint
             groups.setdefault((case.case,) if each_alone else key, []).append(case)
     return list(groups.values())
 
@@ -133,7 +133,7 @@ def _failure(alike: Sequence[CaseBuild]) -> list[str]:
     assert failure is not None
     others = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
     place = f"{case.failed}: " if case.failed not in ("", failure.stage) else ""
-    texts = [f"{case.label}{others}: {place}{cells.failure(failure)}: {cells.message(failure)}"]
+    texts = [f"{case.label}{others}: {place}{cells.failure(failure)}: {failure.text}"]
     texts += [f"  fix: {failure.hint}"] if failure.hint else []
     return [escape.line(text) for text in texts]
 

@@ -274,15 +274,10 @@ def failure(failure: Failure) -> str:
     return f"{failure.kind} in {failure.stage}" if failure.stage else failure.kind
 
 
-def message(failure: Failure) -> str:
-    """The message without the class name that the kind already says."""
-    return failure.message.removeprefix(f"{failure.kind}: ")
-
-
 def result(record: Record) -> str:
     """One finished process in one line: ``latency 1.23 ms ±0.4%, 812/s, accuracy ok``, or what went wrong."""
     if record.failure:
-        return f"FAILED: {failure(record.failure)}: {message(record.failure)}"
+        return f"FAILED: {failure(record.failure)}: {record.failure.text}"
     times, per_second, score = summarise(record)
     order: tuple[Boundary, ...] = ("gpu", "gpu_unheld", "latency")
     parts = [f"{boundary} {time(times[boundary])}" for boundary in order if boundary in times]

@@ -88,7 +88,7 @@ def notes(run: Run, every: Sequence[Match]) -> list[str]:
     lines = [f"not judged, {match.why}: {_names(match)}" for match in every if match.why]
     for match in every:
         if match.failure:
-            lines.append(f"{cells.failure(match.failure)}: {cells.message(match.failure)}")
+            lines.append(f"{cells.failure(match.failure)}: {match.failure.text}")
             lines += [f"try: {match.failure.hint}"] if match.failure.hint else []
     lines += [_undecided(run, match) for match in every if match.kind == "INCONCLUSIVE"]
     duel = run.header.duel

@@ -13,8 +13,7 @@ def reason(failure: Failure) -> str:
     """``Timeout in build: no result within 60 s``; of wrong input its place and the message alone, as the errors of a
     command have them.
     """
-    text = f"{failure.where}: {cells.message(failure)}" if failure.where else cells.message(failure)
-    return text if is_input(failure.kind) else f"{cells.failure(failure)}: {text}"
+    return failure.text if is_input(failure.kind) else f"{cells.failure(failure)}: {failure.text}"
 
 
 def lines(heading: str, failure: Failure, width: int = sys.maxsize) -> list[str]:

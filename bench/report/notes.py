@@ -117,7 +117,7 @@ def _results_of(row: Row) -> list[tuple[str, str, str]]:
     """Kind, text and hint of a row's failure and of its accuracy, where they are worth a note."""
     notes = []
     if row.failure:
-        text = cells.message(row.failure)
+        text = row.failure.text
         if row.processes:
             text = f"{row.failed} of its {cells.count(row.records, 'process')} failed: {text}"
         notes.append((cells.failure(row.failure), text, row.failure.hint))

@@ -113,7 +113,7 @@ def _why_no_speed(row: Row, bases: Sequence[Row], of: Reference) -> str:
 def _fault(base: Row) -> str:
     """Why a case serves as no baseline; empty if it does."""
     if base.failure:
-        message = cells.message(base.failure).partition("\n")[0]
+        message = base.failure.text.partition("\n")[0]
         return f"failed ({cells.failure(base.failure)}: {_short(message)})"
     if base.score and not base.score.ok:
         return "has other outputs in each call" if base.score.varies else "is inaccurate"

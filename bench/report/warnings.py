@@ -20,7 +20,10 @@ SENTENCES: dict[str, Sentence] = {
 _UNKNOWN = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
 # A whole number that names something and counts nothing, with the word that says so: it stays, as texts with other ones
 # are about another failure.
-_CODE = r"(?i:\b(?:exit code|error code|error|status|signal|errno|line) (?:0x[0-9a-f]+|-?\d+)\b(?![.,]\d)|\.py:\d+)"
+_CODE = (
+    r"(?i:\b(?:exit code|error code|error|status|signal|errno|line) (?:0x[0-9a-f]+|-?\d+)\b(?![.,]\d)"
+    r"|\.(?:py|ya?ml):\d+)"
+)
 # A number in a text, with its unit of time or size, as that changes with it; conv2d and fp16 are names.
 _NUMBER = r"0x[0-9a-f]+|(?<![\w.])[-+]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?(?: ?(?:[num]?s|(?:[KMG]i)?B)\b)?"
 _CODE_OR_NUMBER = re.compile(f"(?P<code>{_CODE})|{_NUMBER}")

@@ -250,7 +250,7 @@ def _instead(each: Waterfall) -> str:
 def _notes(each: Waterfall) -> list[str]:
     if each.failure:
         hint = f"; try: {each.failure.hint}" if each.failure.hint else ""
-        return [f"{cells.message(each.failure)}{hint}"]
+        return [f"{each.failure.text}{hint}"]
     texts = [escape.line(note) for note in each.notes]
     if each.parts and each.parts.unexplained > MUCH_UNEXPLAINED * each.parts.window:
         share = cells.share(each.parts.unexplained / each.parts.window)

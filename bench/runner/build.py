@@ -167,7 +167,7 @@ def _build(session: Session, case: Case, needs: Sequence[_Need], on_event: OnEve
 
 def _failure(row: CaseBuild, failure: Failure, earlier: dict[tuple[str, str, str], str]) -> Note:
     """A case's failure as it happens: where a case in ``earlier`` had the same, its label in place of the message."""
-    place, message = row.failed or failure.stage, failure.message.removeprefix(f"{failure.kind}: ")
+    place, message = row.failed or failure.stage, failure.text
     first = earlier.setdefault((failure.kind, place, message), row.label)
     rest = f": {message}" if first == row.label else f", as {first}"
     return Note(text=f"{row.label}: {failure.kind} in {place}{rest}")

@@ -121,3 +121,25 @@ def test_failures_that_differ_in_numbers_alone_are_one_text() -> None:
     verbose = view.render(run, width=200, verbose=True)
     assert [f"no memory for {n} MiB" in verbose for n in (3, 12)] == [True, True]
     assert all(f"    log {n}\n" in verbose for n in range(3))
+
+
+def test_a_failure_has_its_place_and_equal_ones_at_other_places_are_each_told() -> None:
+    places = ["edited/program.py:238 (the model itself)", "edited/program.py:238 (the model itself)", "mine.yaml:16"]
+    places.append("mine.yaml:17")
+    cases = tuple(
+        CaseBuild(
+            case=str(n),
+            label=f"net/rtx/fp16/batch={n}",
+            failed="build",
+            failure=Failure(kind="SuiteError", stage="parse", message="KeyError: 'nope'", where=place),
+        )
+        for n, place in enumerate(places)
+    )
+    run = msgspec.structs.replace(RUN, cases=cases)
+    for text in (view.render(run, width=200), view.markdown(run)):
+        assert (
+            "net/rtx/fp16/batch=0 and 1 more: build: SuiteError in parse: "
+            "edited/program.py:238 (the model itself): KeyError: 'nope'" in text
+        )
+        assert "net/rtx/fp16/batch=2: build: SuiteError in parse: mine.yaml:16: KeyError: 'nope'" in text
+        assert "net/rtx/fp16/batch=3: build: SuiteError in parse: mine.yaml:17: KeyError: 'nope'" in text

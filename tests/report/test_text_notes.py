@@ -89,8 +89,8 @@ def shown_with(*notes: Failure | Warning | Accuracy) -> str:
     return text.render(make(cases, found), width=200)
 
 
-def failure(message: str) -> Failure:
-    return Failure(kind="ValueError", stage="load", message=message)
+def failure(message: str, where: str = "") -> Failure:
+    return Failure(kind="ValueError", stage="load", message=message, where=where)
 
 
 def test_failures_of_one_kind_that_say_different_things_are_both_told() -> None:
@@ -103,6 +103,15 @@ def test_failures_of_one_kind_that_say_different_things_are_both_told() -> None:
     assert "tokenizer vocabulary exhausted at position 17\n" in shown
     names = shown_with(failure("no converter of conv2d"), failure("no converter of conv3d"))
     assert "like it" not in names
+
+
+def test_a_failure_has_its_place_and_equal_ones_at_other_places_are_each_told() -> None:
+    shown = shown_with(
+        failure("no such array", "mine.yaml:16"), failure("no such array", "mine.yaml:17"), failure("no such array")
+    )
+    assert "ValueError in load: mine.yaml:16: no such array\n" in shown
+    assert "ValueError in load: mine.yaml:17: no such array\n" in shown
+    assert "ValueError in load: no such array\n" in shown
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def fields(row: Row, pool: Pool) -> dict[str, Any]:
         "bytes": work and work.bytes,
         "bound": work.bound if work and work.bound else None,
         "failure": escape.name(cells.failure(failure)) if failure else None,
-        "failure_message": escape.lines(cells.message(failure)) if failure else None,
+        "failure_message": escape.lines(failure.text) if failure else None,
         "failure_hint": escape.lines(failure.hint) if failure and failure.hint else None,
         "failure_log": escape.lines(failure.log[-_LOG:]) if failure and failure.log else None,
         "warnings": " ".join(dict.fromkeys(escape.name(warning.kind) for warning in row.warnings)),

@@ -61,7 +61,7 @@ def _profile(each: PlacedProfile) -> dict[str, Any]:
     if each.case.failure is not None:
         row |= {
             "failure": escape.name(cells.failure(each.case.failure)),
-            "message": escape.lines(cells.message(each.case.failure)),
+            "message": escape.lines(each.case.failure.text),
         }
     if each.condensed is None:
         return row

@@ -64,7 +64,7 @@ def test_scripts_of_the_page_are_those_of_the_files() -> None:
 
 def test_names_that_are_html_stay_texts() -> None:
     of = case(EVIL, EVIL, toolchain=EVIL)
-    failure = Failure(kind=EVIL, stage=EVIL, message=EVIL, hint=EVIL, log=EVIL)
+    failure = Failure(kind=EVIL, stage=EVIL, message=EVIL, hint=EVIL, log=EVIL, where=EVIL)
     run = make([of], [Record(case=of.id, label=of.label, failure=failure)])
     run = renamed(run, "20261123T101500Z-evil-1a2b3c4", suite_path=f"{EVIL}.yaml")
     html = page.render(page_of(run, title=EVIL, problems=[EVIL], place=EVIL))
@@ -72,7 +72,7 @@ def test_names_that_are_html_stay_texts() -> None:
     data = data_of(html)
     (shown,) = rows_of(data["cases"])
     assert shown["model"] == EVIL
-    assert shown["failure_message"] == EVIL
+    assert shown["failure_message"] == f"{EVIL}: {EVIL}"
     assert data["problems"] == [EVIL]
     tags = {tag for tag, _ in Elements(html).elements}
     assert tags <= {"html", "head", "meta", "title", "style", "body", "a", "header", "details", "summary", "pre", "p",
