@@ -100,12 +100,14 @@ def judge(accuracy: Accuracy, values: Mapping[str, float], limits: Mapping[str, 
     return msgspec.structs.replace(accuracy, metric=dict(values), ok=not reasons, why="; ".join(reasons))
 
 
-def _run_user_code(ask: Callable[[], T], what: str, path: Path) -> T:
-    """The user's result; whatever the code raises becomes a SuiteError, as the model's outputs are not to blame."""
+def _run_user_code(ask: Callable[[], T], name: str, path: Path) -> T:
+    """The result of the user's file or function ``name``; whatever that raises becomes a SuiteError, as the model's
+    outputs are not to blame.
+    """
     try:
         return ask()
     except (Exception, SystemExit) as error:
-        text = f"{what} raised {type(error).__name__}: {error}".rstrip(": ")
+        text = userfile.account(error, name, path.parent)
         raise SuiteError(text, where=str(path), fix=f"fix it ({_SEE_TRACEBACK}), or leave `metric` out") from error
 
 

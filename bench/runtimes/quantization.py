@@ -38,8 +38,9 @@ class QuantizationOptions(seam.Options, frozen=True, kw_only=True):
     floating: list[str] | None = None
 
     def __post_init__(self) -> None:
-        if self.data and not self.data.endswith(".npz") and not self.data.partition(":")[2]:
-            raise ValueError(f"data: {self.data!r} is neither FILE.npz nor FILE.py:FUNCTION")
+        check_data(self.data)
+        if self.floating == []:  # no modules, as without the option: the same case
+            msgspec.structs.force_setattr(self, "floating", None)
         producer = self.producer or "trtbench"
         if self.observer is not None and self.observer not in OBSERVERS[producer]:
             known = ", ".join(OBSERVERS[producer])
@@ -51,6 +52,12 @@ class QuantizationOptions(seam.Options, frozen=True, kw_only=True):
         if precision not in _OF_8_BITS or every.get("calibrator"):
             return every
         return every | msgspec.structs.asdict(settings(every)) | {"floating": self.floating or []}
+
+
+def check_data(data: str | None) -> None:
+    """ValueError for the option ``data`` that names neither an .npz nor a function of a file."""
+    if data is not None and not data.endswith(".npz") and not data.partition(":")[2]:
+        raise ValueError(f"data: {data!r} is neither FILE.npz nor FILE.py:FUNCTION")
 
 
 # The names of these options.

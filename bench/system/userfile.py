@@ -11,6 +11,8 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 
+from bench.errors import class_and_text
+
 # What may lie within the folder of a suite and is no file of the user's: installed packages, and this one.
 _INSTALLED = {"site-packages", "dist-packages"}
 _OWN = Path(__file__).parents[1]
@@ -91,6 +93,16 @@ def innermost_line(error: BaseException, folder: Path) -> str:
         if path.is_relative_to(folder) and not path.is_relative_to(_OWN) and not _INSTALLED & set(path.parts):
             return f"{path.relative_to(folder)}:{line}"
     return ""
+
+
+def account(error: BaseException, name: str, folder: Path) -> str:
+    """``zoo.py:images raised ValueError: no images (zoo.py:14)``, or ``... ended Python (exit code 3)``: how the user's
+    code ``name`` of a file in ``folder`` ended with ``error``.
+    """
+    code = (error.code or 0) if isinstance(error, SystemExit) else None
+    end = f"raised {class_and_text(error)}" if code is None else f"ended Python (exit code {code})"
+    line = innermost_line(error, folder)
+    return f"{name} {end}" + (f" ({line})" if line else "")
 
 
 def places(error: BaseException) -> Iterator[tuple[Path, int | None]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench import tensors
 from bench.backends import base
-from bench.errors import Unsupported
+from bench.errors import SuiteError, Unsupported
 from bench.lowering.quantize import linear_inputs
 from bench.model.suite import Case, Input, Range
 from bench.runtimes import calibration_data
@@ -92,6 +94,15 @@ def test_both_backends_share_the_calibration_and_inductors_code_comes_after_it(b
 def test_an_input_that_is_always_zero_names_its_layer(bench: Bench) -> None:
     with pytest.raises(Unsupported, match=r"^stack\.0: an activation that is zero for all inputs"):
         bench.artifacts(case(bench, factory="fp8_zoo.py:dead"))
+
+
+def test_data_that_are_nan_name_their_file_and_input(bench: Bench, tmp_path: Path) -> None:
+    values = np.zeros((8, 3, 8, 8), np.float32)
+    values[5] = np.nan
+    np.savez(tmp_path / "nan.npz", x=values)
+    each = case(bench, options={"samples": 8, "data": str(tmp_path / "nan.npz")})
+    with pytest.raises(SuiteError, match=r"nan\.npz: the input 'x' is NaN or infinite in places"):
+        bench.artifacts(each)
 
 
 @pytest.mark.parametrize("backend", ["eager", "inductor"])

@@ -11,13 +11,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench.backends import fx2trt
+from bench.backends import base, fx2trt
 from bench.errors import SuiteError, Unsupported, UsageError
 from bench.lowering import filling
 from bench.machine import nvml
 from bench.model.abilities import WritesPrograms
 from bench.model.suite import Range
 from bench.runtimes.trt import library
+from bench.suite import matrix
 from tests.backends.kit import Bench
 from tests.backends.network_kit import FX, bench_of_lowering, case, needs_rtx, program
 from tests.conftest import Trtbench
@@ -139,11 +140,21 @@ def test_a_program_that_is_not_there_is_told_where_there_is_no_gpu(
 def test_data_of_the_calibration_is_a_file_or_names_a_function() -> None:
     for data in ("calibration.npz", "data.py:images"):
         assert msgspec.convert({"data": data}, FX.options).data == data
-    for data in ("data.py", "data.py:", "images.npy"):
+    for data in ("data.py", "data.py:", "images.npy", ""):
         with pytest.raises(msgspec.ValidationError, match=f"data: '{data}' is neither FILE.npz nor FILE.py:FUNCTION"):
             msgspec.convert({"data": data}, FX.options)
     with pytest.raises(msgspec.ValidationError, match="0 bytes are no workspace"):
         msgspec.convert({"workspace": "0 B"}, FX.options)
+
+
+@pytest.mark.parametrize("backend", ["fx2trt", "onnxruntime", "eager", "inductor"])
+def test_no_modules_in_floating_point_is_the_case_without_the_option(backend: str) -> None:
+    plain, none, one = (
+        matrix.read_backend({"name": backend, **options}, base.registry())
+        for options in ({}, {"floating": []}, {"floating": ["head"]})
+    )
+    assert none == plain
+    assert one != plain
 
 
 def test_a_value_that_an_option_does_not_have_is_told_with_those_that_it_has(

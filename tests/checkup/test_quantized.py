@@ -218,7 +218,8 @@ def test_data_that_is_not_there_is_wrong_input_at_the_line_that_names_it(trtbenc
     for command in (("list", "--device", "cuda"), ("lint-qdq",), ("quantize",)):
         assert trtbench(*command, suite) == 2
         assert f"trtbench: {line}: data: absent.npz cannot be read: No such file or directory" in trtbench.err
-        assert "fix: an .npz with the inputs, or file.py:function" in trtbench.err
+        array = f"numpy.savez('{suite.parent / 'absent.npz'}', x=array), 'x' float32 [samples, 3, 16, 16]"
+        assert f"fix: {array}; or file.py:function\n" in trtbench.err
         assert trtbench.out == ""
 
 

@@ -115,9 +115,9 @@ def test_calibration_data_that_may_fit_passes_and_no_function_is_run(calibrated:
         ("none.npz", "none.npz cannot be read: No such file or directory"),
         ("none.py:images", "there is no 'none.py' beside the suite"),
         ("data.py:image", "data.py has no function 'image'. Did you mean 'images'?"),
-        ("wide.npz", "float32[2, 5] for the input 'x', which is float32[2, 3]"),
-        ("double.npz", "float64[2, 3] for the input 'x', which is float32[2, 3]"),
-        ("other.npz", "calibration data without the input 'x'; there is image"),
+        ("wide.npz", "wide.npz: float32[4, 5] for the input 'x', a batch of which is float32[2, 3]"),
+        ("double.npz", "double.npz: float64[4, 3] for the input 'x', a batch of which is float32[2, 3]"),
+        ("other.npz", "other.npz: no input 'x'; there is image"),
         ("short.npz", "short.npz has 3 samples, fewer than a batch of 4"),
         ("array.npz", "array.npz is no .npz of plain arrays"),
         ("net.onnx.npz", "net.onnx.npz is no .npz of plain arrays"),
@@ -141,7 +141,7 @@ def test_a_run_with_wrong_calibration_data_measures_nothing(trtbench: Trtbench, 
     path.write_text(f"{head}matrix: {{backend: eager, batch: 2,\n  include: [{include}]}}\n")
     for command in (["run", path], ["duel", path, "--select", "net/eager", "--against", "net/onnxruntime"]):
         assert trtbench(*command) == 2
-        assert f"{path}:7: data: calibration data: float32[2, 5] for the input 'x'" in trtbench.err
+        assert f"{path}:7: data: wide.npz: float32[4, 5] for the input 'x'" in trtbench.err
         assert trtbench.out == ""
         assert not trtbench.store.exists()
 
@@ -170,8 +170,8 @@ def test_every_command_of_a_suite_refuses_wrong_calibration_data_before_it_begin
     before = set(calibrated.iterdir())
     assert trtbench(*command, path) == 2
     (problem, fix) = trtbench.err.splitlines()
-    assert problem.startswith(f"trtbench: {path}:9: data: calibration data: float32[2, 5] for the input 'x'")
-    assert fix.startswith("  fix: arrays of float32 and the shape [2, 3]")
+    assert problem.startswith(f"trtbench: {path}:9: data: wide.npz: float32[4, 5] for the input 'x'")
+    assert fix.startswith("  fix: an array of float32 and the shape [samples, 3]")
     assert trtbench.out == ""
     assert set(calibrated.iterdir()) == before
 

@@ -17,7 +17,7 @@ from bench.model.suite import Case, Input
 from bench.runtimes import calibration_data
 
 CASE = Case(
-    model="net", factory="zoo.py:net", backend="fx2trt", precision="int8", symbols={"batch": 2},
+    model="net", factory="zoo.py:net", backend="fx2trt", precision="int8", symbols={"batch": 2}, source="mine.yaml:16",
     inputs={"x": Input(shape=("batch", 3), dtype="float32")},
 )  # fmt: skip
 
@@ -50,9 +50,20 @@ def test_narrow_floats_are_float32_as_in_a_case_s_inputs(tmp_path: Path, dtype: 
     assert read["x"].dtype == np.float32
     assert np.array_equal(read["x"], stored)
     np.savez(tmp_path / "other.npz", x=np.ones((2, 3)))
-    with pytest.raises(SuiteError, match=f"float64.* for the input 'x', which is {dtype}") as error:
+    with pytest.raises(SuiteError, match=f"float64.* for the input 'x', a batch of which is {dtype}") as error:
         batches(tmp_path, 2, "other.npz", case)
-    assert "or float32" in (error.value.fix or "") or "arrays of float32" in (error.value.fix or "")
+    assert "or float32" in (error.value.fix or "") or "an array of float32" in (error.value.fix or "")
+
+
+def test_data_that_are_nan_are_named_with_their_input(tmp_path: Path) -> None:
+    context: Any = SimpleNamespace(suite_dir=tmp_path, seed=0)
+    values = np.ones((4, 3), np.float32)
+    np.savez(tmp_path / "data.npz", x=values)
+    calibration_data.check_numbers(CASE, context, 4, "data.npz")
+    values[3, 0] = np.nan
+    np.savez(tmp_path / "data.npz", x=values)
+    with pytest.raises(SuiteError, match=r"data\.npz: the input 'x' is NaN or infinite in places"):
+        calibration_data.check_numbers(CASE, context, 4, "data.npz")
 
 
 def test_none_of_them_is_what_accuracy_is_checked_with(tmp_path: Path) -> None:
@@ -89,6 +100,18 @@ def nothing(): return iter([])
 def items(): yield [np.ones((2, 3), "float32")]
 count = 3
 def raises(): raise ValueError("no images here")
+def ends():
+    yield {"x": np.ones((2, 3), "float32")}
+    raise SystemExit(4)
+def bare(): yield np.ones((2, 3), "float32")
+def none(): pass
+def five(): return 5
+def one(): return {"x": np.ones((2, 3), "float32")}
+def path(folder): yield {"x": np.ones((2, 3), "float32")}
+def later():
+    yield {"x": np.ones((2, 3), "float32")}
+    yield {"x": np.ones((2, 2), "float32")}
+def ragged(): yield {"x": [[1.0], [1.0, 2.0]]}
 """
 
 
@@ -104,15 +127,28 @@ def raises(): raise ValueError("no images here")
         ("data.py", "'data.py' names no function of the file"),
         ("data.npy", "'data.npy' names no function of the file"),
         ("broken.py:images", "broken.py cannot be imported: SyntaxError"),
-        ("data.py:raises", "data.py:raises raised ValueError: no images here"),
+        ("data.py:raises", r"data.py:raises raised ValueError: no images here \(data.py:9\)"),
+        ("data.py:ends", r"data.py:ends ended Python \(exit code 4\) \(data.py:12\)"),
+        ("ends.py:images", r"ends.py cannot be imported: it ended Python \(exit code 5\)"),
+        ("data.py:none", "data.py:none returned None, which is no series of batches"),
+        ("data.py:five", "data.py:five returned int, which is no series of batches"),
+        ("data.py:one", "data.py:one returned dict, which is no series of batches"),
+        ("data.py:path", "data.py:path is called without arguments: missing a required argument: 'folder'"),
+        (
+            "data.py:later",
+            r"data.py:later, batch 2: float32\[2, 2\] for the input 'x', a batch of which is float32\[2, 3\]",
+        ),
+        ("data.py:ragged", "data.py:ragged, batch 1: NumPy makes no array of the input 'x': ValueError"),
+        ("wide.npz", r"wide.npz: float32\[8, 4\] for the input 'x', a batch of which is float32\[2, 3\]"),
         ("data.py:nothing", "data.py:nothing yielded no batch to calibrate with"),
-        ("data.py:short", r"float32\[1, 3\] for the input 'x', which is float32\[2, 3\]"),
-        ("data.py:double", r"float64\[2, 3\] for the input 'x'"),
-        ("data.py:items", "calibration data: list for a batch, which is a mapping of its inputs"),
+        ("data.py:short", r"data.py:short, batch 1: float32\[1, 3\] for the input 'x'"),
+        ("data.py:double", r"data.py:double, batch 1: float64\[2, 3\] for the input 'x'"),
+        ("data.py:items", "data.py:items, batch 1: list in place of a mapping of the inputs by name"),
+        ("data.py:bare", "data.py:bare, batch 1: ndarray in place of a mapping of the inputs by name"),
         ("data.py:count", "'count' of data.py is no function but of type int"),
         ("number.npz", "number.npz has one number for the input 'x', and no samples"),
-        ("others.npz", "calibration data without the input 'x'; there is images"),
-        ("data.py:other", "calibration data without the input 'x'; there is images"),
+        ("others.npz", "others.npz: no input 'x'; there is images"),
+        ("data.py:other", "data.py:other, batch 1: no input 'x'; there is images"),
     ],
 )
 def test_wrong_data_is_one_error_that_says_what_to_give(tmp_path: Path, data: str, message: str) -> None:
@@ -121,11 +157,24 @@ def test_wrong_data_is_one_error_that_says_what_to_give(tmp_path: Path, data: st
     np.savez(tmp_path / "few.npz", x=np.ones((1, 3), np.float32))
     np.savez(tmp_path / "number.npz", x=np.float32(1))
     np.savez(tmp_path / "others.npz", images=np.ones((4, 3), np.float32))
+    np.savez(tmp_path / "wide.npz", x=np.ones((8, 4), np.float32))
     (tmp_path / "data.py").write_text(WRONG)
     (tmp_path / "broken.py").write_text("def images(:\n")
+    (tmp_path / "ends.py").write_text("raise SystemExit(5)\n")
     with pytest.raises(SuiteError, match=message) as error:
-        batches(tmp_path, 2, data)
-    hints = {
+        batches(tmp_path, 4, data)
+    assert error.value.where == "mine.yaml:16: data"
+    to_yield = ["short", "double", "other", "items", "bare", "none", "five", "one", "later", "ragged"]
+    hints = dict.fromkeys((f"data.py:{name}" for name in to_yield), 'yield {"x": array}') | {
+        "data.py:short": "an array of float32 and the shape [2, 3]",
+        "data.py:double": "an array of float32 and the shape [2, 3]",
+        "data.py:later": "an array of float32 and the shape [2, 3]",
+        "absent.npz": f"numpy.savez('{tmp_path / 'absent.npz'}', x=array), 'x' float32 [samples, 3]",
+        "wide.npz": "an array of float32 and the shape [samples, 3]",
+        "number.npz": "an array of float32 and the shape [samples, 3]",
+        "data.py:ends": "raise an error, or return, where sys.exit is called",
+        "ends.py:images": "correct ends.py",
+        "data.py:path": "def path():",
         "data.py:raises": "correct the function in data.py",
         "broken.py:images": "correct broken.py",
         "data.py:nothing": "yields one batch at least",

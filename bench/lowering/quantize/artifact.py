@@ -83,11 +83,15 @@ def read(folder: Path, case: Case) -> dict[str, Range]:
     """The ranges of ``case`` by the names of nodes.
 
     Raises:
-        SuiteError: they are of another version.
+        SuiteError: they are of another version, or the user's data are NaN or infinite.
         Unsupported: a tensor has no scale; names the modules.
     """
     try:
-        summary.check(_summary(folder).tensors, suite=case.source.rpartition(":")[0] or "SUITE")
+        about = _summary(folder)
+        for each in about.tensors if about.data else ():
+            if each.module in case.resolved and each.problem == "not finite":  # an input as it came
+                raise calibration_data.not_finite(case, about.data, each.module)
+        summary.check(about.tensors, suite=case.source.rpartition(":")[0] or "SUITE")
         return msgspec.json.decode((folder / RANGES).read_bytes(), type=dict[str, Range])
     except (OSError, msgspec.MsgspecError) as error:
         raise SuiteError(f"{folder / RANGES} is no calibration: {error}", fix="--rebuild") from error

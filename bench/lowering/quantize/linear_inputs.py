@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from bench import tensors
-from bench.errors import SuiteError
+from bench.errors import SuiteError, Unsupported
 from bench.lowering.quantize import observers
 from bench.lowering.quantize.observers import OBSERVERS, Histogram, Observer
 from bench.lowering.quantize.scales import Range
@@ -89,7 +89,7 @@ def produce(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> 
     ``out``, with histograms of observers that have them. ``key`` is the stage's. Phases: import, load, calibrate.
 
     Raises:
-        SuiteError: the calibration data do not fit, or there are none.
+        SuiteError: the calibration data do not fit, are NaN, or there are none.
         Unsupported: an input is always zero, or not finite; names the module.
     """
     plain = msgspec.structs.replace(case, precision="fp32", options={})
@@ -99,7 +99,11 @@ def produce(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> 
             model = models.load_model(plain, TorchOptions(), on_cpu, "cpu")
         with context.phase("calibrate"):
             seen, samples = _observe(model, case, context, key)
-            ranges = {path: observer.range() for path, observer in seen.items()}
+            try:
+                ranges = {path: observer.range() for path, observer in seen.items()}
+            except Unsupported:
+                calibration_data.check_numbers(case, context, key["samples"], key["data"])
+                raise
     about = Calibration(
         quantizer="trtbench", observer=key["observer"], samples=samples, data=key["data"], ranges=ranges
     )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from bench.model import seam
+from bench.runtimes.quantization import check_data
 
 
 class TorchOptions(seam.Options, frozen=True, kw_only=True):
@@ -32,3 +33,8 @@ class Fp8Options(TorchOptions, frozen=True, kw_only=True):
     samples: Annotated[int, msgspec.Meta(ge=1)] | None = None
     data: str | None = None
     floating: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        check_data(self.data)
+        if self.floating == []:  # no modules, as without the option: the same case
+            msgspec.structs.force_setattr(self, "floating", None)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -13,11 +15,12 @@ torch = pytest.importorskip("torch")
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from bench.errors import Unsupported  # noqa: E402
-from bench.lowering.quantize import summary  # noqa: E402
+from bench.errors import SuiteError, Unsupported  # noqa: E402
+from bench.lowering.quantize import artifact, summary  # noqa: E402
 from bench.lowering.quantize.calibration import Calibration  # noqa: E402
 from bench.lowering.quantize.observers import OBSERVERS  # noqa: E402
-from bench.model.tensor_ranges import BINS, TensorRange  # noqa: E402
+from bench.model.suite import Case, Input  # noqa: E402
+from bench.model.tensor_ranges import BINS, SUMMARY, NetworkRanges, TensorRange  # noqa: E402
 from tests.lowering import kit  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -89,3 +92,18 @@ def test_the_advice_has_the_command_that_lists_what_was_observed_of_the_suite() 
     with pytest.raises(Unsupported) as caught:  # of fp8, of which it lists nothing
         summary.check(tensors)
     assert caught.value.fix == "inputs as the model will get them: data"
+
+
+def test_an_input_that_is_nan_is_told_of_the_users_data_and_else_of_the_tensor(tmp_path: Path) -> None:
+    case = Case(
+        model="net", factory="zoo.py:net", backend="fx2trt", precision="int8", source="mine.yaml:16",
+        inputs={"x": Input(shape=(1, 3, 4, 4), dtype="float32")},
+    )  # fmt: skip
+    x = torch.full((1, 3, 4, 4), math.nan)
+    about = NetworkRanges(quantizer="trtbench", observer="entropy", samples=1, data="nan.npz", tensors=observed(x))
+    (tmp_path / SUMMARY).write_bytes(msgspec.json.encode(about))
+    with pytest.raises(SuiteError, match=r"mine\.yaml:16: data: nan\.npz: the input 'x' is NaN or infinite in places"):
+        artifact.read(tmp_path, case)
+    (tmp_path / SUMMARY).write_bytes(msgspec.json.encode(msgspec.structs.replace(about, data="")))
+    with pytest.raises(Unsupported, match="x: an activation that is NaN or infinite"):
+        artifact.read(tmp_path, case)
