@@ -14,7 +14,7 @@ from bench.model.data import digest
 from bench.model.placement import PLACEMENT, Placement
 from bench.model.run import Failure
 from bench.model.seam import Stage
-from bench.model.sensitivity import ACCURACY, Accuracy, QuantizationCost, Question, parse_target
+from bench.model.sensitivity import ACCURACY, Accuracy, QuantizationCost, Question, check_target, parse_target
 from bench.model.suite import Case
 from bench.model.tensor_ranges import SUMMARY, CaseRanges, NetworkRanges
 from bench.runner import functions, rounds, run
@@ -48,10 +48,13 @@ def lint_file(path: Path) -> Placement:
 def accuracy(request: Request, question: Question, on_event: OnEvent) -> Iterator[QuantizationCost]:
     """What quantizing costs in each network of a plan, once for cases that share one. It is computed on the CPU.
 
-    UsageError if no case has Q/DQ, or the target is none; SuiteError if the metric's file or function is not there.
+    UsageError if no case has Q/DQ, or the target is none, or beyond what its metric can be;
+    SuiteError if the metric's file or function is not there.
     """
     if question.target:
-        parse_target(question.target)
+        target = parse_target(question.target)
+        if not question.metric:
+            check_target(target)
     if question.metric:
         fix = "FILE.py:FUNCTION, a path relative to the suite"
         functions.check_metric(Path(request.suite.path).parent, question.metric, "--metric", fix)

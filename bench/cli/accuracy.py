@@ -129,7 +129,8 @@ def report(arguments: argparse.Namespace, results: Sequence[QuantizationCost]) -
 
     text = view.json(results) if arguments.format == "json" else view.render_all(results, most=arguments.top)
     output.say(text, end="")
-    return _exit_code([result.failure for result in results if result.failure is not None])
+    unmet = any(result.accuracy.unmet for result in results if result.accuracy is not None)
+    return 2 if unmet else _exit_code([result.failure for result in results if result.failure is not None])
 
 
 def _exit_code(failures: Sequence[Failure]) -> int:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from bench.model.sensitivity import Accuracy, LayerError, QuantizationCost
+from bench.model.sensitivity import Accuracy, LayerError, Number, QuantizationCost
 from bench.report import cells, escape, failures
 
 JSON_SCHEMA = 1
 
 _MOST = 10
+_LOWER = "a lower target, or other observers and more calibration data"
 
 
 def render_all(results: Sequence[QuantizationCost], *, most: int = _MOST) -> str:
@@ -38,7 +39,7 @@ def render(result: Accuracy, *, most: int = _MOST) -> str:
     """
     names = list(result.quantized | result.reference)
     rows = [("fp32", result.reference), ("all quantized", result.quantized)]
-    if result.target:
+    if result.target and not result.unmet:
         rows.append((f"{len(result.floating)} in floating point", result.assigned))
     lines = _table("network", rows, names)
     quantized = sorted((each for each in result.layers if each.quantized), key=_by_sqnr)
@@ -52,7 +53,14 @@ def render(result: Accuracy, *, most: int = _MOST) -> str:
         lines += ["", f"one layer quantized at a time, the most sensitive first{_of(order, result.sensitivity)}:"]
         metrics = [(escape.line(each.module or each.name), each.metrics) for each in order]
         lines += [f"  {line}" for line in _table("layer", metrics, list(result.quantized))]
-    if result.target:
+    if result.unmet:
+        lines += [
+            "",
+            f"target: {escape.line(result.target)}",
+            f"--target: {escape.line(result.unmet)}",
+            f"  fix: {_LOWER}",
+        ]
+    elif result.target:
         where = ", ".join(escape.line(name) for name in result.floating) or "none"
         lines += ["", f"target: {escape.line(result.target)}", f"layers left in floating point: {where}"]
         if result.floating:
@@ -65,7 +73,7 @@ def _of(shown: Sequence[object], everything: Sequence[object]) -> str:
     return "" if len(shown) == len(everything) else f" ({len(shown)} of {len(everything)})"
 
 
-def _table(title: str, rows: Sequence[tuple[str, Mapping[str, float]]], names: Sequence[str]) -> list[str]:
+def _table(title: str, rows: Sequence[tuple[str, Mapping[str, Number]]], names: Sequence[str]) -> list[str]:
     width = max(len(title), *(len(label) for label, _ in rows))
     lines = [f"{title:{width}}" + "".join(f"  {escape.line(name):>10}" for name in names)]
     for label, metrics in rows:
@@ -74,8 +82,12 @@ def _table(title: str, rows: Sequence[tuple[str, Mapping[str, float]]], names: S
     return lines
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.6g}"
+def _number(value: Number | None) -> str:
+    """Six digits; what is less than 1 is not rounded to it."""
+    if value is None or isinstance(value, str):
+        return value or "-"
+    text = f"{value:.6g}"
+    return ">0.999999" if text == "1" and value < 1 else text
 
 
 def _db(value: float | None) -> str:

@@ -33,6 +33,7 @@ def agreement(outputs: Arrays, reference: Arrays) -> dict[str, float]:
             return dict.fromkeys(("top1", "cosine", "sqnr"), math.nan)
         norms = float(np.linalg.norm(x) * np.linalg.norm(r))
         cosine = float(np.clip(x @ r / norms, -1, 1)) if norms else float(not x.any() and not r.any())
+        cosine = 1.0 if np.array_equal(x, r) else cosine  # in place of 1 less the rounding of the sums
         numbers["cosine"] = min(numbers.get("cosine", math.inf), cosine)
         numbers["sqnr"] = min(numbers.get("sqnr", math.inf), decibels(float(r @ r), float((x - r) @ (x - r))))
         axis = expected.ndim - 1 if expected.ndim == 3 else 1
@@ -52,22 +53,21 @@ def decibels(signal: float, noise: float) -> float:
 def of_user(spec: str, folder: Path) -> Metric:
     """The metric ``file.py:function`` of the folder: called with outputs and reference, it returns numbers by name.
 
-    SuiteError if it is not there, raises, or returns anything else.
+    SuiteError if it is not there, raises, ends Python, or returns anything else.
     """
     file, _, name = spec.partition(":")
     path = folder / file
 
     def wrong(what: str) -> SuiteError:
-        return SuiteError(
-            what, where=str(path), fix=f"def {name or 'function'}(outputs, reference): return {{'map': 0.5}}"
-        )
+        fix = f"def {name or 'function'}(outputs, reference): return {{'map': 0.5}}"
+        return SuiteError(what, where="--metric", fix=fix)
 
     if not path.is_file():
         raise wrong(f"the metric's file {file!r} is not there")
     try:
         module = userfile.execute(path, f"_metric_{path.stem}")
-    except Exception as error:
-        raise wrong(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise wrong(userfile.account(error, file, folder)) from error
     function = getattr(module, name, None)
     if not callable(function):
         raise wrong(f"{file} has no function {name!r}.{did_you_mean(name, vars(module))}".removesuffix("."))
@@ -76,11 +76,20 @@ def of_user(spec: str, folder: Path) -> Metric:
         # copies: a function may work in place, and the reference is that of all networks
         own = [{each: array.copy() for each, array in arrays.items()} for arrays in (outputs, reference)]
         try:
-            values = {str(key): float(value) for key, value in function(*own).items()}
-        except Exception as error:
-            raise wrong(f"{spec} returned no numbers by name: {type(error).__name__}: {error}") from error
-        if not values:
-            raise wrong(f"{spec} returned no number")
-        return values
+            values = function(*own)
+        except (Exception, SystemExit) as error:
+            raise SuiteError(
+                userfile.account(error, spec, folder), where="--metric", fix=f"correct the function in {file}"
+            ) from error
+        if not isinstance(values, Mapping) or not values:
+            returned = "None" if values is None else "no number" if values == {} else type(values).__name__
+            raise wrong(f"{spec} returned {returned} in place of numbers by name")
+        return {str(key): number(key, value) for key, value in values.items()}
+
+    def number(key: object, value: Any) -> float:
+        try:
+            return float(value)
+        except (TypeError, ValueError, RuntimeError) as error:  # a tensor of several elements raises a RuntimeError
+            raise wrong(f"{spec} returned no number for {key!r} but {type(value).__name__}") from error
 
     return metric

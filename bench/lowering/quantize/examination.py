@@ -85,7 +85,7 @@ def write_accuracy(
 
     Raises:
         SuiteError: the user's metric or calibration data is wrong.
-        UsageError: no assignment meets the target.
+        UsageError: the target is about no number of the metric.
     """
     metric = agreement.of_user(question.metric, context.suite_dir) if question.metric else agreement.agreement
     target = parse_target(question.target) if question.target else None

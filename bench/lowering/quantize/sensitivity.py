@@ -21,7 +21,7 @@ from bench.lowering.quantize.view import (
     pairs,
     quantizers,
 )
-from bench.model.sensitivity import Accuracy, LayerError, Sensitivity, Target
+from bench.model.sensitivity import Accuracy, LayerError, Number, Sensitivity, Target, number
 
 if TYPE_CHECKING:
     import torch
@@ -56,8 +56,10 @@ def examine(
     such as several calls of it, are one layer there, as ``floating`` leaves out modules. ``tell`` gets how many
     networks have been run.
 
+    ``unmet`` says so if no network with at least one quantized layer meets the target.
+
     Raises:
-        UsageError: no network with at least one quantized layer meets the target, or the metric has no such number.
+        UsageError: the metric has no number that the target is about, or none for fp32 itself.
     """
     layers = layer_errors(networks, batches)
     modules: dict[str, list[str]] = {}
@@ -65,35 +67,50 @@ def examine(
         if each.quantized:
             modules.setdefault(each.label, []).append(each.name)
     trials = _Trials(networks, batches, metric, tell, modules)
+    if target is not None:
+        _check_reference(target, trials.reference)
     whole = trials.metrics(())
-    if target is not None and target.metric not in trials.reference:
-        what = f"the metric has no number {target.metric!r}"
-        raise UsageError(what, where="--target", fix=f"one of {', '.join(trials.reference)}")
     order: list[Sensitivity] = []
     if rank or (target is not None and not _meets(target, whole, trials)):
         alone = {module: trials.metrics([other for other in modules if other != module]) for module in modules}
         key = target.metric if target is not None else "sqnr" if "sqnr" in whole else next(iter(whole))
         order = [
-            Sensitivity(name=modules[module][0], module=module, metrics=_finite(alone[module]))
+            Sensitivity(name=modules[module][0], module=module, metrics=_numbers(alone[module]))
             for module in sorted(modules, key=lambda module: _worst_first(alone[module], key))
         ]
-    floating: tuple[str, ...] = ()
+    floating: tuple[str, ...] | None = ()
     if target is not None:
         floating = _search(target, [each.module for each in order], trials)
+    unmet = _unmet(target, [each.module for each in order], trials) if target and floating is None else ""
     return Accuracy(
-        reference=_finite(trials.reference),
-        quantized=_finite(whole),
+        reference=_numbers(trials.reference),
+        quantized=_numbers(whole),
         layers=tuple(layers),
         sensitivity=tuple(order),
         target=target.text if target is not None else "",
-        floating=floating,
-        assigned=_finite(trials.metrics(floating)) if target is not None else {},
+        floating=floating or (),
+        assigned=_numbers(trials.metrics(floating)) if target is not None and floating is not None else {},
+        unmet=unmet,
         networks=trials.count,
     )
 
 
-def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if math.isfinite(value)}
+def _check_reference(target: Target, reference: Mapping[str, float]) -> None:
+    """UsageError for a target that nothing can be held to, by the metrics of fp32."""
+    name = target.metric
+    if name not in reference:
+        what = f"the metric has no number {name!r}"
+        raise UsageError(what, where="--target", fix=f"one of {', '.join(reference)}")
+    if math.isnan(reference[name]):
+        what = f"{name!r} is NaN for fp32 itself, so that no network can be held to it"
+        raise UsageError(what, where="--target", fix="a metric that has a number where outputs equal the reference")
+    if target.is_change and math.isinf(reference[name]):
+        what = f"{target.text}: fp32 has an infinite {name}, which no change leads from"
+        raise UsageError(what, where="--target", fix=f"a value without a sign: '{name} >= 30'")
+
+
+def _numbers(metrics: Mapping[str, float]) -> dict[str, Number]:
+    return {name: number(value) for name, value in metrics.items()}
 
 
 def _worst_first(metrics: Mapping[str, float], key: str) -> tuple[float, float]:
@@ -278,12 +295,12 @@ def _meets(target: Target, metrics: Mapping[str, float], trials: _Trials) -> boo
     return target.met(metrics[target.metric], trials.reference[target.metric])
 
 
-def _search(target: Target, order: Sequence[str], trials: _Trials) -> tuple[str, ...]:
+def _search(target: Target, order: Sequence[str], trials: _Trials) -> tuple[str, ...] | None:
     """The modules to leave in floating point: the shortest beginning of ``order``, the most sensitive first, that meets
     the target, less each that it is met without. No proper subset of the result was seen to meet it by leaving out one
     module; that no other set is smaller is not shown, which would take a run of each.
 
-    UsageError if the target is not met even with one quantized module.
+    None if the target is not met even with one quantized module.
     """
     if _meets(target, trials.metrics(()), trials):
         return ()
@@ -295,7 +312,7 @@ def _search(target: Target, order: Sequence[str], trials: _Trials) -> tuple[str,
         else:
             low = middle
     if high == len(order):
-        raise _unmet(target, order, trials)
+        return None
     kept = list(order[:high])
     for name in reversed(order[:high]):
         without = [each for each in kept if each != name]
@@ -304,12 +321,12 @@ def _search(target: Target, order: Sequence[str], trials: _Trials) -> tuple[str,
     return tuple(kept)
 
 
-def _unmet(target: Target, order: Sequence[str], trials: _Trials) -> UsageError:
-    """The error for a target that no assignment meets, which names the layers that alone miss it."""
-    what = f"no assignment meets {target.text}: fp32 has {trials.reference[target.metric]:.9g}"
+def _unmet(target: Target, order: Sequence[str], trials: _Trials) -> str:
+    """Why no assignment meets a target, with the layers that alone miss it."""
+    what = f"no assignment meets {target.text}: fp32 has {trials.reference[target.metric]:.12g}"
     if order:
         best = max(trials.metrics([each for each in order if each != name])[target.metric] for name in order)
         shown = ", ".join(order[:_SHOWN])
         more = f" and {len(order) - _SHOWN} more" if len(order) > _SHOWN else ""
-        what += f", a network with one quantized layer at best {best:.9g}; each layer alone misses it: {shown}{more}"
-    return UsageError(what, where="--target", fix="a lower target, or other observers and more calibration data")
+        what += f", a network with one quantized layer at best {best:.12g}; each layer alone misses it: {shown}{more}"
+    return what

@@ -119,9 +119,41 @@ def test_a_target_that_is_met_leaves_nothing_in_floating_point() -> None:
     assert result.assigned == result.quantized
 
 
-def test_of_an_impossible_target_the_error_names_layers_and_both_ends() -> None:
-    with pytest.raises(UsageError, match=r"no assignment meets cosine >= 1: fp32 has 1, .*misses it: convs\.1,"):
-        sensitivity.examine(examined(), batches(), target=parse_target("cosine >= 1.0"))
+def test_an_impossible_target_names_layers_and_both_ends_beside_the_ranking() -> None:
+    result = sensitivity.examine(examined(), batches(), target=parse_target("cosine >= 0.99999999999"), rank=False)
+    assert result.unmet.startswith("no assignment meets cosine >= 0.99999999999: fp32 has 1, a network with one ")
+    assert "each layer alone misses it: convs.1," in result.unmet
+    assert len(result.sensitivity) == 4
+    assert (result.floating, result.assigned) == ((), {})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("odd >= 0.3", "'odd' is NaN for fp32 itself"),
+        ("far >= -1", "far >= -1 against fp32: fp32 has an infinite far"),
+    ],
+)
+def test_a_target_that_fp32_has_no_number_for_is_refused_before_a_quantized_network_runs(
+    text: str, message: str
+) -> None:
+    runs: list[int] = []
+
+    def metric(outputs: Any, reference: Any) -> dict[str, float]:
+        return {"odd": math.nan, "far": math.inf}
+
+    with pytest.raises(UsageError, match=message):
+        sensitivity.examine(examined(), batches(), target=parse_target(text), metric=metric, tell=runs.append)
+    assert runs == [1]
+
+
+def test_numbers_that_are_not_finite_are_in_the_result() -> None:
+    def metric(outputs: Any, reference: Any) -> dict[str, float]:
+        return {"odd": math.nan, "far": math.inf}
+
+    result = sensitivity.examine(examined(), batches(), target=parse_target("far >= 30"), metric=metric, rank=False)
+    assert result.reference == result.quantized == {"odd": "nan", "far": "inf"}
+    assert not result.unmet
 
 
 def test_a_number_that_the_metric_lacks_is_refused_with_those_it_has() -> None:
