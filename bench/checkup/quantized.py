@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -126,6 +128,11 @@ def _stages(
 def _nothing(request: Request) -> UsageError:
     """That no case has Q/DQ that are looked at, and what brings cases that have."""
     able = [name for name in base.names() if isinstance(base.load(name), QuantizesModels)]
+    if reasons := _reasons(request, able):
+        others = len(reasons) - 1
+        more = f"; and {others} more reason{'s' * (others > 1)}" if others else ""
+        what = f"none of the selected cases has Q/DQ, those of int8 are left out: {reasons[0]}{more}"
+        return UsageError(what, fix=f"trtbench list {shlex.quote(request.suite.path)} says why of each")
     precisions = {case.precision for case in request.plan.cases}
     if "fp8" in precisions and "int8" not in precisions:
         what = "what Q/DQ cost and where they stand is looked at for int8, and the selected cases are at fp8"
@@ -133,6 +140,16 @@ def _nothing(request: Request) -> UsageError:
         return UsageError(what, fix=f"{_fix(request, able)}{more}")
     what = "none of the selected cases has Q/DQ: they are those of int8 in " + ", ".join(able)
     return UsageError(what, fix=_fix(request, able))
+
+
+def _reasons(request: Request, able: Sequence[str]) -> list[str]:
+    """Why cases at int8 of the backends ``able`` are left out of the plan; none where the suite has no such case."""
+    reasons: dict[str, None] = {}
+    for entry in request.plan.left_out:
+        parts = entry.label.split("/")
+        if "int8" in parts and any(re.split(r"[@[]", part)[0] in able for part in parts):
+            reasons[entry.reason] = None
+    return list(reasons)
 
 
 def _fix(request: Request, able: Sequence[str]) -> str:

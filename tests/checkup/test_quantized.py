@@ -181,6 +181,12 @@ class TestRefusals:
         assert trtbench(command, suite) == 2
         assert 'fix: --backend fx2trt --select "precision=int8"\n' in trtbench.err
 
+    def test_int8_cases_that_are_left_out(self, trtbench: Trtbench, suite: Path, command: str) -> None:
+        set_matrix(suite, "[fp32, int8]", "[{name: onnxruntime, opset: 9}]")
+        assert trtbench(command, suite) == 2
+        assert "those of int8 are left out: opset: 13 is the first with scales by channel" in trtbench.err
+        assert f"fix: trtbench list {suite} says why of each\n" in trtbench.err
+
     def test_an_fp8_suite(self, trtbench: Trtbench, suite: Path, command: str) -> None:
         set_matrix(suite, "[fp16, fp8]", "fx2trt")
         assert trtbench(command, suite) == 2
