@@ -61,15 +61,24 @@ def coverage(graph: torch.fx.GraphModule, floating: Collection[str]) -> dict[str
 
 
 def _layers(graph: torch.fx.GraphModule, modules: Collection[str]) -> list[str]:
-    """The names of the layers with weights in ``modules``: paths, or names of nodes where no module has that path."""
+    """The names of the layers with weights in ``modules``, and below them: paths, or names of nodes where no module has
+    that path.
+    """
     layers = [each for each in graph_view.of_graph(graph) if has_weights(each)]
-    labels = {each.label for each in layers}
+    paths = {each.name: _modules_of(each.label) for each in layers}
+    labels = set().union(*paths.values())
     names = labels | {each.name for each in layers}
     for module in modules:
         if module not in names:
-            what = f"floating: no layer with weights is called {module!r}.{did_you_mean(module, names)}"
+            what = f"floating: no layer with weights is called {module!r}, or below it.{did_you_mean(module, names)}"
             raise SuiteError(what.removesuffix("."), fix="trtbench quantize lists the layers")
-    return [each.name for each in layers if each.label in modules or each.name in set(modules) - labels]
+    nodes = set(modules) - labels
+    return [each.name for each in layers if paths[each.name] & set(modules) or each.name in nodes]
+
+
+def _modules_of(path: str) -> set[str]:
+    """``a.b.c``: ``a``, ``a.b``, ``a.b.c``."""
+    return set(itertools.accumulate(path.split("."), lambda above, name: f"{above}.{name}"))
 
 
 def write_placement(graph: torch.fx.GraphModule, out: Path) -> None:

@@ -14,7 +14,15 @@ torch = pytest.importorskip("torch")
 from bench.errors import SuiteError, UsageError  # noqa: E402
 from bench.lowering import normalise  # noqa: E402
 from bench.lowering.passes import edit  # noqa: E402
-from bench.lowering.quantize import agreement, calibration, examination, placement, sensitivity  # noqa: E402
+from bench.lowering.quantize import (  # noqa: E402
+    agreement,
+    calibration,
+    examination,
+    graph_view,
+    placement,
+    sensitivity,
+)
+from bench.lowering.quantize.view import has_weights, is_quantized  # noqa: E402
 from bench.model.sensitivity import parse_target  # noqa: E402
 from tests.lowering import kit  # noqa: E402
 from tests.lowering.quantize import networks  # noqa: E402
@@ -186,8 +194,24 @@ def test_a_module_that_is_not_there_cannot_be_left_in_floating_point() -> None:
     ranges = calibration.calibrate(examined().plain, [{"x": batch[0]} for batch in batches()], "minmax")
     spared = examination.quantized(examined().plain, ranges, "mended", ["convs.1"])
     assert quantizes(spared) == quantizes(examination.quantized(examined().plain, ranges, "mended")) - 2
-    with pytest.raises(SuiteError, match=r"no layer with weights is called 'heat'. Did you mean 'head'\?"):
+    with pytest.raises(
+        SuiteError, match=r"no layer with weights is called 'heat', or below it\. Did you mean 'head'\?"
+    ):
         examination.quantized(examined().plain, ranges, "mended", ["heat"])
+
+
+def test_a_module_has_all_layers_below_it_and_none_whose_path_only_begins_alike() -> None:
+    ranges = calibration.calibrate(examined().plain, [{"x": batch[0]} for batch in batches()], "minmax")
+
+    def quantized(*floating: str) -> list[str]:
+        graph = examination.quantized(examined().plain, ranges, "mended", floating)
+        return [each.module for each in graph_view.of_graph(graph) if has_weights(each) and is_quantized(each)]
+
+    assert quantized() == ["convs.0", "convs.1", "convs.2", "convs.3", "head"]
+    assert quantized("convs") == ["head"]
+    assert quantized("convs.1", "head") == ["convs.0", "convs.2", "convs.3"]
+    with pytest.raises(SuiteError, match=r"is called 'conv', or below it\. Did you mean 'convs'\?"):
+        quantized("conv")
 
 
 @pytest.mark.parametrize(
