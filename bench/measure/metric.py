@@ -28,8 +28,8 @@ def evaluate(spec: str, suite_dir: Path, outputs: Arrays, reference: Arrays) -> 
 
     SuiteError if the file or function is missing, raises, or returns anything but named finite numbers.
     """
-    function, path = load(spec, suite_dir), suite_dir / spec.partition(":")[0]
-    return _numbers(_run_user_code(lambda: function(outputs, reference), spec, path), spec, path)
+    function = load(spec, suite_dir)
+    return _numbers(_run_user_code(lambda: function(outputs, reference), spec, suite_dir), spec)
 
 
 def rehearse(
@@ -44,18 +44,18 @@ def rehearse(
     except (Exception, SystemExit) as error:  # noqa: BLE001 - any error of the user's code, which may be right
         figures = {"metric": spec, "error": class_and_text(error), "outputs": list(outputs)}
         return {}, (Warning(kind="MetricNotRehearsed", figures=figures),)
-    return _numbers(result, spec, suite_dir / spec.partition(":")[0]), ()
+    return _numbers(result, spec), ()
 
 
-def _numbers(result: Any, spec: str, path: Path) -> dict[str, float]:
+def _numbers(result: Any, spec: str) -> dict[str, float]:
     """What a metric returned. SuiteError for anything but finite numbers by name."""
     if not isinstance(result, dict):
         what = f"{spec} returned {type(result).__name__}, not a dict of numbers"
-        raise SuiteError(what, where=str(path), fix=_RETURN)
+        raise SuiteError(what, fix=_RETURN)
     values = {}
     for key, value in result.items():
         if (number := _number(value)) is None:
-            raise SuiteError(f"{spec} returned no finite number for {key!r}", where=str(path), fix=_RETURN)
+            raise SuiteError(f"{spec} returned no finite number for {key!r}", fix=_RETURN)
         values[str(key)] = number
     return values
 
@@ -66,17 +66,17 @@ def load(spec: str, suite_dir: Path) -> Callable[..., Any]:
     path = suite_dir / file
     if not path.is_file():
         what = f"the metric's file {file!r} is not beside the suite"
-        raise SuiteError(what, where=str(path), fix="metric: zoo.py:function")
-    module = _run_user_code(lambda: userfile.execute(path, f"_metric_{path.stem}"), file, path)
+        raise SuiteError(what, fix="metric: zoo.py:function")
+    module = _run_user_code(lambda: userfile.execute(path, f"_metric_{path.stem}"), file, suite_dir)
     function = getattr(module, name, None)
     if not callable(function):
         what = f"{file} has no function {name!r}.{did_you_mean(name, vars(module))}".removesuffix(".")
-        raise SuiteError(what, where=str(path), fix="metric: zoo.py:function")
+        raise SuiteError(what, fix="metric: zoo.py:function")
     try:
         inspect.signature(function).bind({}, {})
     except TypeError as error:
         what = f"{spec} cannot be called with outputs and reference: {error}"
-        raise SuiteError(what, where=str(path), fix=f"def {name}(outputs, reference)") from error
+        raise SuiteError(what, fix=f"def {name}(outputs, reference)") from error
     except ValueError:  # a builtin that does not say what it takes
         pass
     return function  # type: ignore[no-any-return]
@@ -100,15 +100,15 @@ def judge(accuracy: Accuracy, values: Mapping[str, float], limits: Mapping[str, 
     return msgspec.structs.replace(accuracy, metric=dict(values), ok=not reasons, why="; ".join(reasons))
 
 
-def _run_user_code(ask: Callable[[], T], name: str, path: Path) -> T:
+def _run_user_code(ask: Callable[[], T], name: str, folder: Path) -> T:
     """The result of the user's file or function ``name``; whatever that raises becomes a SuiteError, as the model's
     outputs are not to blame.
     """
     try:
         return ask()
     except (Exception, SystemExit) as error:
-        text = userfile.account(error, name, path.parent)
-        raise SuiteError(text, where=str(path), fix=f"fix it ({_SEE_TRACEBACK}), or leave `metric` out") from error
+        text = userfile.account(error, name, folder)
+        raise SuiteError(text, fix=f"fix it ({_SEE_TRACEBACK}), or leave `metric` out") from error
 
 
 def _number(value: Any) -> float | None:

@@ -27,7 +27,7 @@ def refusal(error: BaseException, stage: str) -> jobs.Failed:
         kind=failure.kind,
         stage=failure.stage,
         message=failure.message,
-        where=error.where if isinstance(error, BenchError) else "",
+        where=failure.where,
         hint=failure.hint,
         trace=failure.log,
     )
@@ -50,7 +50,7 @@ def _failure_of(error: BaseException, stage: str) -> Failure:
         return Failure(kind="OutOfMemory", stage=stage, message=message, hint=MORE_MEMORY, log=trace)
     if isinstance(error, BenchError):
         kind = error.kind if isinstance(error, ProcessFailed) else type(error).__name__
-        return Failure(kind=kind, stage=stage, message=error.what, hint=error.fix, log=trace)
+        return Failure(kind=kind, stage=stage, message=error.what, hint=error.fix, log=trace, where=error.where)
     if isinstance(error, MemoryError):
         hint = "a smaller batch, or a machine with more memory"
         return Failure(kind="OutOfMemory", stage=stage, message="host memory ran out", hint=hint, log=trace)

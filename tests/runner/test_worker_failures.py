@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import MORE_MEMORY, Unavailable, Unsupported
+from bench.errors import MORE_MEMORY, SuiteError, Unavailable, Unsupported
 from bench.runner.worker_failures import failure_of
 
 UNMAPPED = "failed to map segment from shared object"
@@ -74,3 +74,9 @@ def test_a_model_that_ends_python_says_so(code: int | None) -> None:
     assert (failure.kind, failure.stage) == ("SystemExit", "run")
     assert failure.message == f"the model, or a library, ended Python (exit code {code})"
     assert "sys.exit" in failure.hint
+
+
+def test_a_failure_has_the_place_of_its_error() -> None:
+    error = SuiteError("no input 'x'", where="mine.yaml:16: data", fix="another")
+    assert failure_of(error, "load").text == "mine.yaml:16: data: no input 'x'"
+    assert failure_of(ValueError("no"), "load").where == ""
