@@ -19,7 +19,7 @@ from bench.model.seam import Context, Stage
 from bench.model.sensitivity import Question
 from bench.model.suite import Case
 from bench.runtimes import deconvolutions, shapes
-from bench.runtimes.quantization import quantization_options, settings, without_quantization
+from bench.runtimes.quantization import OBSERVER_OF_FP8, quantization_options, settings, without_quantization
 from bench.runtimes.torch.exports import ExportWarning
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def calibration_stage(case: Case) -> Stage:
     """
     if case.precision != "fp8":
         return quantization.stage(case, _digest())
-    of_fp8 = {"observer": "minmax"} | dict(case.options)
+    of_fp8 = {"observer": OBSERVER_OF_FP8} | dict(case.options)
     stage = quantization.stage(msgspec.structs.replace(case, options=of_fp8), _digest())
     return msgspec.structs.replace(stage, key=stage.key | {"precision": "fp8"})
 

@@ -15,6 +15,11 @@ Producer = Literal["trtbench", "pt2e", "modelopt"]
 Observer = Literal["minmax", "moving_average", "percentile", "entropy", "histogram"]
 PlacementRule = Literal["fx", "mended"]
 _OF_8_BITS = ("int8", "fp8")
+# Options of a backend whose user, or TensorRT, says what is quantized and how.
+_BY_OTHERS = ("calibrator", "network", "program")
+# The observer of fp8 by default: float8's steps grow with the value, so that a wide range costs small values little.
+OBSERVER_OF_FP8: Literal["minmax"] = "minmax"
+SAMPLES = 128
 
 
 # The observers of each producer, its default first.
@@ -47,10 +52,17 @@ class QuantizationOptions(seam.Options, frozen=True, kw_only=True):
             raise ValueError(f"observer: {self.observer} is none of producer {producer}, which has {known}")
 
     def in_force(self, precision: str) -> dict[str, Any]:
-        """At a precision of 8 bits with the defaults of ``Settings``, unless TensorRT calibrates by itself."""
+        """At a precision of 8 bits with the defaults of ``Settings``, unless a network by hand has its own Q/DQ; where
+        TensorRT calibrates, with its number of samples alone.
+        """
         every = super().in_force(precision)
-        if precision not in _OF_8_BITS or every.get("calibrator"):
+        if precision not in _OF_8_BITS:
             return every
+        if any(every.get(name) for name in _BY_OTHERS):
+            calibrates = every.get("calibrator") and not every["calibration_cache"]
+            return every | {"samples": self.samples or SAMPLES} if calibrates else every
+        if precision == "fp8":
+            every["observer"] = self.observer or OBSERVER_OF_FP8
         return every | msgspec.structs.asdict(settings(every)) | {"floating": self.floating or []}
 
 
@@ -86,7 +98,7 @@ class Settings(Data, frozen=True, kw_only=True):
 
     producer: Producer = "trtbench"
     observer: Observer = "entropy"
-    samples: int = 128
+    samples: int = SAMPLES
     data: str = ""
     placement: PlacementRule = "fx"
     floating: tuple[str, ...] = ()

@@ -55,12 +55,12 @@ def _match_each(
         },
     )
     expression = selection.parse(select, vocabulary)
-    known: dict[tuple[int, str], dict[str, Any]] = {}  # thousands of cases share few entries
+    known: dict[tuple[int, str, str], dict[str, Any]] = {}  # thousands of cases share few entries
     options = []
     for case, entry in zip(cases, entries, strict=True):
-        at = (id(entry), case.precision)
+        at = (id(entry), case.precision, case.factory)
         if at not in known:
-            known[at] = entry.in_force(case.precision)
+            known[at] = entry.in_force(case)
         options.append(known[at])
     mask = [selection.matches(expression, *pair) for pair in zip(cases, options, strict=True)]
     if any(mask):

@@ -88,7 +88,7 @@ def _is_backend(candidate: Candidate, name: str, options: Mapping[str, Any]) -> 
     other = [option for option, value in options.items() if every[option] != value]
     if any(every[option] is not None for option in other):
         return False
-    in_force = candidate.entry.in_force(candidate.case.precision) if other else {}
+    in_force = candidate.entry.in_force(candidate.case) if other else {}
     return all(in_force[option] == options[option] for option in other)
 
 

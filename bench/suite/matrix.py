@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from bench.errors import did_you_mean
+from bench.model.factory import program_of
 from bench.model.seam import Options, Runtime
-from bench.model.suite import LANES, PRECISIONS, Model, Range, named
+from bench.model.suite import LANES, PRECISIONS, Case, Model, Range, named
 from bench.suite.kinds import SWITCH, Field, Kind, Schema, listing, one_of, record, reference, several, whole
 from bench.suite.option_errors import bad_option
 from bench.suite.yaml_marks import Node, fail, mapping, sequence
@@ -26,9 +27,11 @@ class BackendEntry(msgspec.Struct, frozen=True):
     every: dict[str, Any]
     struct: msgspec.Struct
 
-    def in_force(self, precision: str) -> dict[str, Any]:
-        """``every`` option with the value that a case at ``precision`` has."""
-        return self.struct.in_force(precision) if isinstance(self.struct, Options) else self.every
+    def in_force(self, case: Case) -> dict[str, Any]:
+        """``every`` option with the value that ``case`` has: its own where the model is a file with a program."""
+        if not isinstance(self.struct, Options) or program_of(case.factory):
+            return self.every
+        return self.struct.in_force(case.precision)
 
     @property
     def label(self) -> str:

@@ -45,6 +45,30 @@ def test_options_have_the_defaults_that_stand_for_null(tmp_path: Path, select: s
     assert labels(selected) == [f"resnet/{name}/batch=1" for name in expected]
 
 
+@pytest.mark.parametrize(
+    ("select", "expected"),
+    [
+        ("option.placement=fx", ["fx2trt/int8", "fx2trt/fp8"]),
+        ("option.observer=entropy", ["fx2trt/int8"]),
+        ("option.observer=minmax", ["eager/fp8", "fx2trt/fp8"]),
+        ("option.scales=static", ["eager/fp8"]),
+        ("option.samples=128", ["fx2trt/int8", "tensorrt[calibrator=entropy]/int8", "eager/fp8", "fx2trt/fp8"]),
+    ],
+)
+def test_what_is_quantized_by_others_has_no_defaults_of_quantization(
+    tmp_path: Path, select: str, expected: list[str]
+) -> None:
+    """By the function of a network, a program or TensorRT's calibrator; nor are those of fp8 those of int8."""
+    by_hand = [{"name": "tensorrt", "network": "zoo.py:build"}, {"name": "fx2trt", "program": "mine.py"}]
+    backends = ["eager", "fx2trt", *by_hand, {"name": "tensorrt", "calibrator": "entropy"}]
+    path = write(tmp_path, matrix(backend=backends, precision=["int8", "fp8"]))
+    for file in ("zoo.py", "mine.py"):
+        write(tmp_path, "def build(*_):\n    pass\n", file)
+    registry = base.registry()
+    selected = plan.plan(reader.load(path, registry), registry, device="cuda:0", select=select)
+    assert labels(selected) == [f"resnet/{name}/batch=1" for name in expected]
+
+
 def test_an_exclude_entry_names_such_a_default(tmp_path: Path) -> None:
     exclude = [{"backend": {"name": "fx2trt", "placement": "fx"}}]
     path = write(tmp_path, matrix(backend="fx2trt", precision=["fp16", "int8"], exclude=exclude))

@@ -24,6 +24,7 @@ from bench.model.data import Data
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
 from bench.runtimes import calibration_data, shapes
+from bench.runtimes.quantization import OBSERVER_OF_FP8, SAMPLES
 from bench.runtimes.torch import fp8, models, session
 from bench.runtimes.torch.options import TorchOptions
 
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 
 STAGE, KIND = "calibration", "linear_inputs"
 LIMITS, HISTOGRAMS = "linear_inputs.json", "histograms.safetensors"
-# The largest magnitude: float8's steps grow with the value, so that a wide range costs small values little.
-_OBSERVER = "minmax"
-_SAMPLES = 128
 _STATIC = ("observer", "samples", "data")
 
 
@@ -75,8 +73,8 @@ def stages(case: Case) -> list[Stage]:
         "model": shapes.model_key(case),
         "symbols": case.symbols,
         "code": _digest(),
-        "observer": case.options.get("observer") or _OBSERVER,
-        "samples": case.options.get("samples") or _SAMPLES,
+        "observer": case.options.get("observer") or OBSERVER_OF_FP8,
+        "samples": case.options.get("samples") or SAMPLES,
         "data": data,
     }
     files = (data.partition(":")[0],) if data else ()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from bench.model import seam
-from bench.runtimes.quantization import check_data
+from bench.runtimes.quantization import OBSERVER_OF_FP8, SAMPLES, check_data
 
 
 class TorchOptions(seam.Options, frozen=True, kw_only=True):
@@ -38,3 +38,14 @@ class Fp8Options(TorchOptions, frozen=True, kw_only=True):
         check_data(self.data)
         if self.floating == []:  # no modules, as without the option: the same case
             msgspec.structs.force_setattr(self, "floating", None)
+
+    def in_force(self, precision: str) -> dict[str, Any]:
+        """At fp8 with the defaults of the scales, and with static ones of their calibration."""
+        every = super().in_force(precision)
+        if precision != "fp8":
+            return every
+        every |= {"scales": self.scales or "static", "floating": self.floating or []}
+        if self.scales != "dynamic":
+            observer, samples = self.observer or OBSERVER_OF_FP8, self.samples or SAMPLES
+            every |= {"observer": observer, "samples": samples, "data": self.data or ""}
+        return every

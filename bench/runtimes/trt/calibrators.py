@@ -13,6 +13,7 @@ from bench.errors import BenchError, SuiteError, Unsupported
 from bench.model.seam import Context
 from bench.model.suite import Case
 from bench.runtimes import calibration_data, memory
+from bench.runtimes.quantization import SAMPLES
 from bench.runtimes.trt import library
 from bench.tensors import Array
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 Name = Literal["entropy", "minmax"]
 CACHE = "calibration.cache"
-SAMPLES = 128
 _CLASSES = {"entropy": "IInt8EntropyCalibrator2", "minmax": "IInt8MinMaxCalibrator"}
 
 
