@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import Unsupported
@@ -30,17 +30,24 @@ def sources(program: Any) -> dict[str, tuple[str, Any]]:
     return sources
 
 
-def attribute(name: str, others: Container[str]) -> str:
+def attribute(name: str, others: Collection[str]) -> str:
     """The name of a weight in a graph: its own, but with an underscore behind a part that is a keyword of Python
-    (``heads.class.weight``), which torch.fx would write into the code of a graph as it is; one that ``others`` lack.
+    (``heads.class_.weight``), which torch.fx would write into the code of a graph as it is; with more of them until no
+    module has it beside ``others``.
     """
     parts = name.split(".")
     if not any(map(keyword.iskeyword, parts)):
         return name
-    new = ".".join(f"{part}_" if keyword.iskeyword(part) else part for part in parts)
-    while new in others:
-        new += "_"
+    for count in range(1, len(others) + 2):
+        new = ".".join(part + "_" * count * keyword.iskeyword(part) for part in parts)
+        if not any(_collide(new, other) for other in others):
+            break
     return new
+
+
+def _collide(name: str, other: str) -> bool:
+    """Whether a module cannot have both weights: they have one name, or one is where the other needs a module."""
+    return name == other or name.startswith(f"{other}.") or other.startswith(f"{name}.")
 
 
 def holder(state: Mapping[str, torch.Tensor]) -> torch.nn.Module:

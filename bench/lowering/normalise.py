@@ -92,6 +92,7 @@ def normalise(
         elif node.op == "placeholder":
             name, value = sources[node.name]
             name = exported_weights.attribute(name.removeprefix(below), own_names)
+            own_names.add(name)
             state[name] = value.detach()
             new = graph.create_node("get_attr", name)
         elif node.op == "output":
