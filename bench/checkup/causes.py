@@ -9,6 +9,7 @@ from bench.checkup.bisection import WrongLayer
 from bench.checkup.checks import LEAST
 from bench.model.divergence import Cause, Check, Graph
 from bench.model.suite import Precision
+from bench.runtimes.terms import is_product, is_steep
 
 LARGEST = 65504.0  # of float16
 _FALLBACK = (1e-5, 1e-2)  # relative errors of sums of numbers of 8 to 11 bits
@@ -19,6 +20,7 @@ _FAR = 0.3  # the largest error that is called rounding, of however many terms
 _MARGIN = 8.0  # bits that a layer may lose besides: three; a fourth is a cancellation
 _ONE_ROUNDING = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
 _IN_FLOAT32 = 2.0**-24
+_TF32 = 2.0**-11
 _NARROW = tuple(_ONE_ROUNDING)
 _SHOWN = 2  # names of constants
 _KEEP = "keep that module in float32 (a cast before it and one after), or scale what it reads"
@@ -46,7 +48,7 @@ def cause(
         what = "it is right as soon as it is an output: the layers are wrong only where the builder fuses them"
         return Cause(kind="fusion", what=what, fix="trtbench layers shows what they were fused to; keep the output")
     before = max((each.rel_l2 or 0.0 for each in finding.inputs), default=0.0)
-    if (overflows or check.dtype == "float16") and (at_an_end := _beyond_float16(check, finding.inputs)):
+    if (overflows or check.dtype == "float16") and (at_an_end := _beyond_float16(check, finding.inputs, precision)):
         return at_an_end
     if _new_non_finite(check) > 0:
         what = "values that are not finite come from finite ones, and are in no type's way"
@@ -62,17 +64,20 @@ def cause(
         return Cause(kind="rounding", what=what, fix="fp32 or tf32 for the modules before it, or a wider limit")
     reads = f"what it reads is right (rel L2 {before:.2g})" if finding.inputs else "no tensor that it reads is compared"
     right = f"{reads}, no value is out of range"
-    if check.rel_l2 is None or check.dtype not in _NARROW:
+    if check.rel_l2 is None:
         return Cause(kind="layer", what=f"{right}: the layer computes something else", fix=compare)
-    if check.rel_l2 <= _ONE_ROUNDING[check.dtype]:
-        what = f"rel L2 {check.rel_l2:.2g} is what one rounding to {check.dtype} makes: the limit is as narrow as that"
-        return Cause(kind="rounding", what=what, fix="a wider limit, or fp32")
-    bound = rounding_bound(check, before)
+    one, dtype = _rounding(check, precision)
+    wider = "a wider limit, or fp32" if one > _IN_FLOAT32 else "a wider limit"
+    if check.rel_l2 <= one:
+        what = f"rel L2 {check.rel_l2:.2g} is what one rounding to {dtype} makes: the limit is as narrow as that"
+        return Cause(kind="rounding", what=what, fix=wider)
+    bound = rounding_bound(check, before, precision)
     if check.rel_l2 <= bound:
-        return Cause(kind="rounding", what=f"{right}: the layer loses digits in {check.dtype}", fix=_KEEP)
+        fix = _KEEP if check.dtype in _NARROW else wider
+        return Cause(kind="rounding", what=f"{right}: the layer loses digits in {dtype}", fix=fix)
     of_terms = f" of sums of {check.node.terms:,} terms" if check.node.terms > 1 else ""
     what = (
-        f"{right}, and rounding{of_terms} in {check.dtype} would make at most rel L2 {bound:.2g}, "
+        f"{right}, and rounding{of_terms} in {dtype} would make at most rel L2 {bound:.2g}, "
         f"not {check.rel_l2:.2g}: the layer computes something else"
     )
     return Cause(kind="layer", what=what, fix=compare)
@@ -99,14 +104,25 @@ def of_reference(check: Check) -> Cause:
     return Cause(kind="reference", what=what, fix="inputs or weights with which the model has no NaN")
 
 
-def rounding_bound(check: Check, before: float) -> float:
+def rounding_bound(check: Check, before: float, precision: Precision) -> float:
     """The largest rel L2 that is put down to rounding in a layer's type.
 
-    Errors of n terms, each of one rounding or of what the layer reads (``before``), add up as sqrt(n) where their signs
-    vary; the margin is for functions that are steep, and terms that cancel.
+    Rounding each of n partial sums adds up as sqrt(n). Errors of what the layer reads (``before``) do so in a sum too,
+    but the sum as well: in proportion they stay as they are, except in exponentials. The margin is for functions that
+    are steep, and terms that cancel.
     """
-    one = _ONE_ROUNDING.get(check.dtype, _IN_FLOAT32)
-    return min(_MARGIN * math.sqrt(check.node.terms) * max(one, before), _FAR)
+    one, _ = _rounding(check, precision)
+    spread = math.sqrt(check.node.terms)
+    return min(_MARGIN * max(spread * one, (spread if is_steep(check.node.op) else 1.0) * before), _FAR)
+
+
+def _rounding(check: Check, precision: Precision) -> tuple[float, str]:
+    """The relative error of one rounding in a layer, and the type that it is to."""
+    if check.dtype in _NARROW:
+        return _ONE_ROUNDING[check.dtype], check.dtype
+    if precision == "tf32" and is_product(check.node.op):
+        return _TF32, "tf32"
+    return _IN_FLOAT32, "float32"
 
 
 def _nearest(constants: Sequence[str], check: Check, *, of_layer: bool) -> list[str]:
@@ -125,7 +141,7 @@ def _new_non_finite(check: Check) -> int:
     return network.nan + network.infinite - reference.nan - reference.infinite
 
 
-def _beyond_float16(check: Check, inputs: tuple[Check, ...]) -> Cause | None:
+def _beyond_float16(check: Check, inputs: tuple[Check, ...], precision: Precision) -> Cause | None:
     """Overflow and underflow."""
     network, reference = check.network, check.reference
     if reference.largest > LARGEST:
@@ -139,7 +155,8 @@ def _beyond_float16(check: Check, inputs: tuple[Check, ...]) -> Cause | None:
         )
         return Cause(kind="overflow", what=what, fix=_KEEP)
     before = max((each.rel_l2 or 0.0 for each in inputs), default=0.0)
-    rounds = check.rel_l2 is not None and check.rel_l2 <= rounding_bound(check, before) and "slice" not in check.why
+    bound = rounding_bound(check, before, precision)
+    rounds = check.rel_l2 is not None and check.rel_l2 <= bound and "slice" not in check.why
     if check.underflows > _UNDERFLOWS * network.size and not rounds:  # else what is lost is too small to matter
         what = (
             f"{check.underflows:,} of {network.size:,} values are zero that should not be: float16 has none below "

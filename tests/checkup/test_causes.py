@@ -71,7 +71,13 @@ def test_of_float16_by_the_range_of_the_values(wrong: Check, expected: str) -> N
 def test_of_float32_by_the_size_of_the_error() -> None:
     right = check(ok=True, rel_l2=1e-7, dtype="float32")
     assert kind(check(dtype="float32", rel_l2=2e-3), right, "fp32") == "precision fallback"
-    assert kind(check(dtype="float32", rel_l2=2e-3), right, "tf32") == "layer"
+    assert kind(check(dtype="float32", rel_l2=2e-3), right, "tf32") == "rounding"
+    assert kind(check(dtype="float32", rel_l2=2e-2), right, "tf32") == "layer"
+    gelu = msgspec.structs.replace(NODE, op="gelu")  # which TF32 does not round
+    assert kind(check(dtype="float32", rel_l2=2e-3, node=gelu), right, "tf32") == "layer"
+    narrow = cause(check(dtype="float32", rel_l2=3e-7), check(ok=True, rel_l2=5e-8, dtype="float32"), "fp32")
+    assert (narrow.kind, narrow.fix) == ("rounding", "a wider limit")
+    assert "loses digits in float32" in narrow.what
     assert kind(check(dtype="float32", rel_l2=0.2), right, "fp32") == "layer"
     assert kind(check(dtype="float16"), right, "fp32") == "precision fallback"
     worn = check(ok=True, rel_l2=9e-4, dtype="float32")
@@ -93,11 +99,15 @@ def test_rounding_is_bounded_by_the_terms_of_a_layer_and_its_type() -> None:
     """An error of 0.14 from inputs that are right to 4e-4: a convolution whose padding was edited."""
     reads = check(ok=True, rel_l2=4e-4)
     of_18 = check(rel_l2=0.14, node=msgspec.structs.replace(NODE, terms=18))
-    assert causes.rounding_bound(of_18, 4e-4) == pytest.approx(8 * 18**0.5 * 2**-11)
+    assert causes.rounding_bound(of_18, 4e-4, "fp16") == pytest.approx(8 * 18**0.5 * 2**-11)
     wrong = cause(of_18, reads)
     assert wrong.kind == "layer"
     assert "rounding of sums of 18 terms in float16 would make at most rel L2 0.017, not 0.14" in wrong.what
     assert kind(check(rel_l2=0.014, node=msgspec.structs.replace(NODE, terms=18)), reads) == "rounding"
+    of_576 = check(rel_l2=0.14, node=msgspec.structs.replace(NODE, terms=576))
+    assert kind(of_576, check(ok=True, rel_l2=2e-3)) == "layer"  # what it reads is off in proportion, not 24 times
+    softmax = msgspec.structs.replace(NODE, terms=576, op="softmax")
+    assert kind(check(rel_l2=0.14, node=softmax), check(ok=True, rel_l2=2e-3)) == "rounding"
     many = msgspec.structs.replace(NODE, terms=1 << 20)
     assert kind(check(rel_l2=0.14, node=many), reads) == "rounding"
     assert kind(check(rel_l2=0.31, node=many), reads) == "layer"  # whatever the number of terms
