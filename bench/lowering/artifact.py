@@ -18,7 +18,7 @@ from bench.model.factory import program_of
 from bench.model.seam import Context, Stage
 from bench.model.sensitivity import Question
 from bench.model.suite import Case
-from bench.runtimes import deconvolutions, shapes
+from bench.runtimes import deconvolutions, shapes, terms
 from bench.runtimes.quantization import OBSERVER_OF_FP8, quantization_options, settings, without_quantization
 from bench.runtimes.torch.exports import ExportWarning
 
@@ -166,7 +166,7 @@ def examine(case: Case, context: Context, out: Path, key: Mapping[str, Any]) -> 
 
 def values_stage(case: Case) -> Stage:
     """The program of a case with the values of its tensors, for the sizes of this case and its inputs."""
-    key = {**stage(case).key, "symbols": case.symbols, "values": True}
+    key = {**stage(case).key, "symbols": case.symbols, "values": terms.VERSION}
     return Stage(
         name="values", kind="values", producer="fx2trt", key=key, needs=("reference",), libraries=shapes.libraries(case)
     )

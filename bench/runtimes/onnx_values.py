@@ -15,8 +15,7 @@ from bench.model.distributions import install
 from bench.model.divergence import GRAPH, MARK, RUN, VALUES, Graph, MarkedRun, Node
 from bench.model.seam import Context, Stage
 from bench.model.suite import Case
-from bench.runtimes import deconvolutions, onnx, onnx_manifest, onnx_nodes, shapes
-from bench.runtimes.terms import count_terms
+from bench.runtimes import deconvolutions, onnx, onnx_manifest, onnx_nodes, shapes, terms
 
 _LIBRARIES = ("onnx", "onnxruntime", "onnxruntime-gpu")
 
@@ -24,7 +23,7 @@ _LIBRARIES = ("onnx", "onnxruntime", "onnxruntime-gpu")
 def stage(case: Case, exporter: onnx.Exporter, opset: int | None, *, dense_deconvolutions: bool = False) -> Stage:
     """The ONNX file of a case with the values of its tensors, for the sizes of this case and its inputs."""
     file = onnx.stage(case, exporter, opset, dense_deconvolutions=dense_deconvolutions)
-    key = {**file.key, "exporter": exporter, "opset": opset, "symbols": case.symbols, "terms": True}
+    key = {**file.key, "exporter": exporter, "opset": opset, "symbols": case.symbols, "terms": terms.VERSION}
     libraries = shapes.libraries(case, "onnxscript", *_LIBRARIES)
     return Stage(name="values", kind="values", producer="tensorrt", key=key, needs=("reference",), libraries=libraries)
 
@@ -173,7 +172,9 @@ def _graph(
             held[name] = () if name in compared else infinite
             if name in compared:
                 module = onnx_nodes.module_of(node)
-                count = count_terms(node.operator, [sizes[each] for each in node.inputs if each in sizes], sizes[name])
+                count = terms.count_terms(
+                    node.operator, [sizes[each] for each in node.inputs if each in sizes], sizes[name]
+                )
                 result.append(
                     Node(
                         name=name,

@@ -6,6 +6,8 @@ import math
 import re
 from collections.abc import Sequence
 
+# Of the rules below: part of the key of what stores their numbers, so that new rules count anew.
+VERSION = 2
 _PRODUCT = re.compile(r"linear|matmul|addmm|gemm|einsum")
 _ATTENTION = re.compile(r"attention")
 _OF_EXPONENTIALS = re.compile(r"softmax|logsumexp|attention")
