@@ -13,16 +13,22 @@ from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
+from bench.system import home
+
 # Files that decide what a package computes.
 _CODE = (".py", ".pyi", ".so", ".json", ".yaml", ".yml", ".toml")
 _MOST_FILES = 10_000
 
 
 def folders() -> tuple[str, ...]:
-    """The folders that modules are imported from, less that of a program that was started by its path, which has no
-    modules.
+    """The folders that modules are imported from, less those that hold more than modules: that of a program that was
+    started by its path, the home folder, an installation of Python, and what these lie in.
     """
-    return tuple(path for path in sys.path if os.path.isabs(path) and os.path.basename(path) != "bin")
+    own = [Path(sys.base_prefix), *filter(None, [home.folder()])]
+    wide = {Path(sys.prefix), *own, *(parent for path in own for parent in path.parents)}
+    return tuple(
+        path for path in sys.path if os.path.isabs(path) and os.path.basename(path) != "bin" and Path(path) not in wide
+    )
 
 
 def find(module: str) -> importlib.machinery.ModuleSpec | None:

@@ -84,5 +84,16 @@ def test_an_installed_package_is_told_by_its_version_and_an_editable_one_by_cont
     assert identity.startswith("sha256 ") if editable else identity == "mods-dist-0 1.2"
 
 
+def test_folders_of_modules_are_none_that_hold_programs_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``/usr`` in PYTHONPATH, or the home folder: commands to paste would lose the beginning of their programs."""
+    monkeypatch.setattr(sys, "base_prefix", "/usr/local")
+    monkeypatch.setattr(sys, "prefix", "/srv/project/venv")
+    monkeypatch.setenv("HOME", "/home/ann")
+    packages = ["/srv/project", "/srv/site/", "/home/ann/packages", "/usr/local/lib/python3.12"]
+    wide = ["/", "/usr", "/usr/local/", "/srv/project/venv", "/home", "/home/ann", "/srv/venv/bin", "", "."]
+    monkeypatch.setattr(sys, "path", [*wide, *packages])
+    assert modules.folders() == tuple(packages)
+
+
 def test_there_is_no_identity_of_what_is_not_there() -> None:
     assert modules.identity("mods_nowhere.models") == ""
