@@ -16,7 +16,7 @@ LONGEST_MESSAGE = 2000
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MORE_ROOM = "free some disk space, or choose another place: TMPDIR=DIR, --cache DIR"
 # Of an object, as its repr has it: another in each process, so that equal failures would look different.
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+\b")
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+(?=>|, file )")
 _NO_EXIT = "raise an error, or return, where sys.exit is called"
 
 

@@ -65,7 +65,8 @@ def test_equal_failures_of_two_processes_have_one_text_whatever_the_addresses_of
         assert (message, hint, log) == failure(kind(f"cannot lower {second} [{second!r}]"))
         assert message.endswith("cannot lower <object object> [<object object>]")
         assert "0x" not in log
-    assert failure_of(Unsupported("a fault at 0x"), "run").message == "a fault at 0x"
+    for text in ("a fault at 0x", "a fault at 0x0", "no table at 0x1f40 of the file"):  # of no object
+        assert failure_of(Unsupported(text), "run").message == text
 
 
 @pytest.mark.parametrize("code", [0, 3, None])
