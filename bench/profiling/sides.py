@@ -230,13 +230,14 @@ def _refuse_elsewhere(cases: Sequence[CaseProfile], words: Sequence[_Word], path
     for word in words:
         home = homes.get(word.name, "") if word in of_file else ""
         files.append(f"{home or here}:" if home or not word.path else "")
-        several.append(_fitting(of_home[home] if home else cases, word.name) if files[-1] else [])
+        own = cases if word in of_file or word.path is None else _read(word.path).cases
+        several.append(_fitting(of_home[home] if home else own, word.name))
     names, labels = _alike([word.name for word in words], several)
     options += [part for name in explain_notes.across(labels[0], labels[-1]) for part in ("--across", name)]
     command += [file + name if file else word.text for file, name, word in zip(files, names, words, strict=True)]
     what = f"no case {lacking[0]!r}, which {homes[lacking[0]]} has"
     for word, file, fitting in zip(words, files, several, strict=True):
-        if len(fitting) > 1:
+        if file and len(fitting) > 1:
             what += f"; {word.name!r} fits {len(fitting)} cases of {file[:-1]}, of which the command names one"
     raise UsageError(what, where=str(path), fix=shlex.join([*command, *options]))
 

@@ -143,6 +143,19 @@ def test_a_name_that_fits_several_cases_of_its_file_is_a_label_in_the_command(st
     assert caught.value.fix.endswith(" --across model")
 
 
+def test_a_part_of_a_label_behind_a_file_is_no_other_model_in_the_command(store: Path) -> None:
+    (path,) = store.glob("*/*/*.json")
+    label = "net/inductor/fp16/batch=1"
+    case = CaseProfile(case="7" * 12, label=label, condensed=condensed(label))
+    newer = ProfileRun(created="2026-11-29T10:00:00+00:00", version="1", tool="torch", cases=(case,))
+    name = "profile-20261129T100000Z-net-abc1235"
+    profiles.write(path.with_name(f"{name}.json"), newer)
+    with pytest.raises(UsageError, match="no case 'eager', which") as caught:
+        sides.find(f"{name}:eager", f"{name}:inductor", store)
+    assert "--across" not in caught.value.fix
+    assert fitting(caught.value, store) == (LABELS[0], label)
+
+
 def fitting(error: UsageError, store: Path) -> tuple[str, str]:
     """The labels that the command finds which an error names."""
     arguments = parse(shlex.split(error.fix)[1:])
