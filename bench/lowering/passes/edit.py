@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ def copy_module(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
     names = [node.meta for node in module.graph.nodes if node.op != "output"]
     for node, meta in zip([node for node in graph.nodes if node.op != "output"], names, strict=True):
         node.meta = copy.copy(meta)
-    return torch.fx.GraphModule(holder(tensors(module)), graph)
+    result = torch.fx.GraphModule(holder(tensors(module)), graph)
+    result.meta = copy.copy(module.meta)
+    return result
 
 
 def tensors(module: torch.fx.GraphModule) -> dict[str, torch.Tensor]:
@@ -73,6 +76,24 @@ def unused(module: torch.fx.GraphModule, name: str) -> str:
     while name in names:
         name += "_"
     return name
+
+
+def shared(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
+    """The graph with one tensor in place of each set of those that are equal in type, shape and every bit."""
+    result = copy_module(module)
+    names: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+    for node in result.graph.nodes:
+        value = tensor_of(result, node)
+        if value is not None:
+            key = (str(value.dtype), tuple(value.shape), _digest(value))
+            node.target = names.setdefault(key, str(node.target))
+    return finish(copy_module(result))
+
+
+def _digest(value: torch.Tensor) -> bytes:
+    import torch
+
+    return hashlib.sha256(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()).digest()
 
 
 def finish(module: torch.fx.GraphModule) -> torch.fx.GraphModule:

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from bench.lowering.passes import edit
+
 _FIRST_OPSET = 13  # scales by channel
 _KINDS = {"trtbench::quantize": "QuantizeLinear", "trtbench::dequantize": "DequantizeLinear"}
 
@@ -22,10 +24,12 @@ def write(
     path: Path,
     opset: int,
 ) -> None:
-    """Write ``graph`` as torch's exporter traces it on ``example``, with these names of inputs and outputs.
+    """Write ``graph`` as torch's exporter traces it on ``example``, with these names of inputs and outputs. Equal
+    constants are one: of several the exporter keeps the first, and puts an ``Identity`` between it and a Q or DQ.
 
     Whatever torch.onnx raises passes.
     """
+    graph = edit.shared(graph)
     with _symbolics(), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", torch.jit.TracerWarning

@@ -1,4 +1,4 @@
-"""Quantized linear layers over more than two dimensions, as products whose weights stand right behind their DQ.
+"""Quantized linear layers as products whose weights stand right behind their DQ, where they would not as they are.
 
 A matrix product takes operands of equal rank, and of weights as (inputs, outputs). A converter or an exporter brings
 weights to that form, and those that are quantized it reaches behind their Q and DQ: what it puts there, a reshape or a
@@ -18,21 +18,29 @@ if TYPE_CHECKING:
 
 
 def as_products(module: torch.fx.GraphModule, *, full_rank: bool) -> torch.fx.GraphModule:
-    """The graph with each quantized linear layer over more than two dimensions as a product and a sum; it computes the
-    same. Weights have the shape (inputs, outputs), with ``full_rank`` after as many dimensions of size 1 as give them
-    the rank of the input; Q and DQ too, whose scales are along the last dimension.
+    """The graph with quantized linear layers as a product and a sum, which compute the same. Weights have the shape
+    (inputs, outputs), with ``full_rank`` after as many dimensions of size 1 as give them the rank of the input; Q and
+    DQ too, whose scales are along the last dimension.
+
+    With ``full_rank``, as a converter needs them, these are layers over more than two dimensions; otherwise, as torch's
+    exporter to ONNX needs them, all but those over two dimensions with a bias, which it writes as ``Gemm``.
     """
     result = edit.copy_module(module)
-    nodes = [node for node in result.graph.nodes if _is_wide(node)]
+    nodes = [node for node in result.graph.nodes if _is_moved(node, full_rank=full_rank)]
     names: dict[str, str] = {}
     for node in nodes:
         _as_product(result, node, names, full_rank=full_rank)
     return edit.finish(result) if nodes else module
 
 
-def _is_wide(node: torch.fx.Node) -> bool:
-    """Whether a node is such a layer. At fp8 its one scale fits weights of any form, so that it stays."""
-    if normalise.op_name(node) != "linear" or len(node.kwargs["input"].meta["val"].shape) <= 2:
+def _is_moved(node: torch.fx.Node, *, full_rank: bool) -> bool:
+    """Whether a node is a layer whose weights would be moved behind their DQ. At fp8 their one scale fits weights of
+    any form, so that it stays.
+    """
+    if normalise.op_name(node) != "linear":
+        return False
+    rank = len(node.kwargs["input"].meta["val"].shape)
+    if rank <= 2 if full_rank else rank == 2 and node.kwargs["bias"] is not None:
         return False
     dq = node.kwargs["weight"]
     return normalise.op_name(dq) == "dequantize" and dq.kwargs["dtype"] == "int8"

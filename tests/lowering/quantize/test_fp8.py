@@ -18,7 +18,7 @@ from bench import tensors  # noqa: E402
 from bench.backends import base  # noqa: E402
 from bench.errors import Unsupported, UsageError  # noqa: E402
 from bench.lowering import artifact, codegen, lower, normalise  # noqa: E402
-from bench.lowering.quantize import calibration, insert  # noqa: E402
+from bench.lowering.quantize import calibration, examination, insert  # noqa: E402
 from bench.model.sensitivity import Question  # noqa: E402
 from bench.model.suite import Case, Input  # noqa: E402
 from bench.runtimes.trt import builder  # noqa: E402
@@ -119,6 +119,30 @@ def test_a_graph_without_such_layers_is_refused() -> None:
     module.meta[insert.TO] = insert.FP8
     with pytest.raises(Unsupported, match="no layer of the model can run at fp8"):
         insert.insert(module, {})
+
+
+class Along(nn.Module):  # type: ignore[misc]
+    """A convolution over one dimension, and two linear layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.left, self.right = nn.Conv1d(4, 4, 3, padding=1), nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.right(self.left(self.conv(x)))
+
+
+def test_the_reason_for_a_layer_is_that_of_fp8_also_where_others_stay_in_floating_point() -> None:
+    inputs = kit.example((2, 4, 8))
+    graphs = [
+        lower.run_passes(kit.normalised(module, {"x": value}))
+        for module, value in ((Along(), inputs["x"]), (Along().half(), inputs["x"].half()))
+    ]
+    for each in graphs:
+        each.meta[insert.TO] = insert.FP8
+    ranges = calibration.calibrate(graphs[0], [inputs], "minmax")
+    about = examination.coverage(examination.quantized(graphs[1], ranges, "fx", ["left"]), ["left"])
+    assert about == {"layers": 3, "quantized": 1, "uncovered": ["conv: over one dimension"]}
 
 
 def case(bench: Bench, backend: str = "fx2trt", **options: Any) -> Case:

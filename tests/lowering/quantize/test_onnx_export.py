@@ -110,3 +110,30 @@ def test_a_product_with_a_transposed_tensor_is_exported(tmp_path: Path) -> None:
     (expected,) = quantized(inputs["x"])
     result = computed_by_file(quantized, inputs["x"], tmp_path / "net.onnx")
     assert float((result - expected).norm() / expected.norm()) < 5e-3
+
+
+class Copies(torch.nn.Module):
+    """Two convolutions with the same weights, each its own, as layers that were copied have before they are trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = torch.nn.Conv2d(3, 3, 1), torch.nn.Conv2d(3, 3, 1)
+        self.second.load_state_dict(self.first.state_dict())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(self.first(x).relu())
+
+
+def test_q_and_dq_of_layers_with_equal_weights_read_constants(tmp_path: Path) -> None:
+    import onnx
+
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    graph = kit.normalised(Copies(), {"x": x})
+    quantized = insert.insert(graph, calibration.calibrate(graph, [{"x": x}], "minmax"))
+    result = computed_by_file(quantized, x, tmp_path / "net.onnx")
+    assert "Identity" not in [node.op_type for node in onnx.load(tmp_path / "net.onnx").graph.node]
+    counts = api.lint_qdq_file(tmp_path / "net.onnx")
+    assert (counts.weighted, counts.quantized) == (2, 2)
+    (expected,) = quantized(x)
+    assert float((result - expected).norm() / expected.norm()) < 5e-3

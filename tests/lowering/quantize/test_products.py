@@ -110,6 +110,37 @@ def test_a_file_has_products_that_read_dequantized_tensors_alone(quantized: kit.
     assert "Identity" not in kinds  # which the exporter puts behind a constant that is there twice
 
 
+class Two(nn.Module):
+    """Two linear layers, the second without bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 4), nn.Linear(4, 5, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(self.first(x).relu())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("shape", [(6,), (3, 6), (2, 3, 6)])
+def test_no_transpose_stands_behind_weights_in_a_file(shape: tuple[int, ...], tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    from bench.lowering.quantize import onnx_export, onnx_view
+
+    inputs = {"x": torch.randn(shape, generator=torch.Generator().manual_seed(0))}
+    torch.manual_seed(0)
+    graph = lower.run_passes(kit.normalised(Two(), inputs))
+    graph = insert.insert(graph, calibration.calibrate(graph, [inputs], "minmax"))
+    changed = products.as_products(graph, full_rank=False)
+    with torch.no_grad():
+        torch.testing.assert_close(changed(*inputs.values()), graph(*inputs.values()))
+    path = tmp_path / "net.onnx"
+    onnx_export.write(changed, list(inputs.values()), ["x"], ["y"], path, 17)
+    assert "Transpose" not in [node.op_type for node in onnx.load(path).graph.node]
+    counts = placement.summary(onnx_view.read(path))
+    assert (counts.weighted, counts.quantized) == (2, 2)
+
+
 @pytest.mark.long
 @pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None,
