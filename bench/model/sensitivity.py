@@ -96,7 +96,7 @@ class LayerError(Data, frozen=True, kw_only=True):
 
 class Sensitivity(Data, frozen=True, kw_only=True):
     """The metrics of a network in which this layer alone is quantized: all layers of its module, such as several calls
-    of it, of which ``name`` is the first. ``module`` is the ``label``.
+    of it, and those below it, of which ``name`` is the first. ``module`` is the ``label``.
     """
 
     name: str

@@ -13,7 +13,7 @@ from bench import tensors
 from bench.errors import SuiteError, Unsupported, did_you_mean
 from bench.lowering.quantize import agreement, graph_view, insert, placement, sensitivity
 from bench.lowering.quantize import artifact as quantization
-from bench.lowering.quantize.view import has_weights, is_quantized
+from bench.lowering.quantize.view import has_weights, is_quantized, modules_of
 from bench.model.placement import PLACEMENT
 from bench.model.seam import Context
 from bench.model.sensitivity import ACCURACY, Question, parse_target
@@ -65,7 +65,7 @@ def _layers(graph: torch.fx.GraphModule, modules: Collection[str]) -> list[str]:
     that path.
     """
     layers = [each for each in graph_view.of_graph(graph) if has_weights(each)]
-    paths = {each.name: _modules_of(each.label) for each in layers}
+    paths = {each.name: set(modules_of(each.label)) for each in layers}
     labels = set().union(*paths.values())
     names = labels | {each.name for each in layers}
     for module in modules:
@@ -74,11 +74,6 @@ def _layers(graph: torch.fx.GraphModule, modules: Collection[str]) -> list[str]:
             raise SuiteError(what.removesuffix("."), fix="trtbench quantize lists the layers")
     nodes = set(modules) - labels
     return [each.name for each in layers if paths[each.name] & set(modules) or each.name in nodes]
-
-
-def _modules_of(path: str) -> set[str]:
-    """``a.b.c``: ``a``, ``a.b``, ``a.b.c``."""
-    return set(itertools.accumulate(path.split("."), lambda above, name: f"{above}.{name}"))
 
 
 def write_placement(graph: torch.fx.GraphModule, out: Path) -> None:

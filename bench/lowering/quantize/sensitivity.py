@@ -17,6 +17,7 @@ from bench.lowering.quantize.view import (
     after_activation,
     has_weights,
     is_quantized,
+    modules_of,
     pair_of,
     pairs,
     quantizers,
@@ -53,8 +54,8 @@ def examine(
 ) -> Accuracy:
     """The accuracy of a quantized network over ``batches``: its metrics, each layer's error, with ``rank`` the metrics
     with one layer quantized at a time, and with a target the layers to leave in floating point. Layers of one module,
-    such as several calls of it, are one layer there, as ``floating`` leaves out modules. ``tell`` gets how many
-    networks have been run.
+    such as several calls of it, and those below it are one layer there, as ``floating`` leaves out modules. ``tell``
+    gets how many networks have been run.
 
     ``unmet`` says so if no network with at least one quantized layer meets the target.
 
@@ -62,10 +63,12 @@ def examine(
         UsageError: the metric has no number that the target is about, or none for fp32 itself.
     """
     layers = layer_errors(networks, batches)
+    quantized = [each for each in layers if each.quantized]
+    labels = {each.label for each in quantized}
     modules: dict[str, list[str]] = {}
-    for each in layers:
-        if each.quantized:
-            modules.setdefault(each.label, []).append(each.name)
+    for each in quantized:
+        outermost = next(module for module in modules_of(each.label) if module in labels)
+        modules.setdefault(outermost, []).append(each.name)
     trials = _Trials(networks, batches, metric, tell, modules)
     if target is not None:
         _check_reference(target, trials.reference)

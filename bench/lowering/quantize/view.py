@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -60,6 +61,11 @@ class Pair(NamedTuple):
     q: Vertex
     dq: Vertex
     source: Vertex
+
+
+def modules_of(path: str) -> list[str]:
+    """``a.b.c``: ``a``, ``a.b``, ``a.b.c``."""
+    return list(itertools.accumulate(path.split("."), lambda above, name: f"{above}.{name}"))
 
 
 def link(vertices: Sequence[Vertex]) -> list[Vertex]:

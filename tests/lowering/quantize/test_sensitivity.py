@@ -282,6 +282,39 @@ def test_calls_of_one_module_are_ranked_and_left_in_floating_point_as_one() -> N
     assert again.quantized == result.assigned
 
 
+class Nested(nn.Module):
+    """A module that computes a layer itself, and has another one below it."""
+
+    class Stem(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.below = nn.Parameter(torch.randn(3, 3, 3, 3)), nn.Conv2d(3, 3, 3, padding=1)
+
+        def forward(self, x: Any) -> Any:
+            return self.below(nn.functional.conv2d(x, self.weight, padding=1).relu())
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = self.Stem(), nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.stem(x).relu())
+
+
+def test_a_module_is_ranked_and_left_in_floating_point_with_the_layers_below_it() -> None:
+    torch.manual_seed(0)
+    graph = kit.normalised(Nested(), {"x": networks.example()})
+    ranges = calibration.calibrate(graph, [{"x": batch[0]} for batch in batches()], "minmax")
+    trials = sensitivity.Networks(graph, examination.quantized(graph, ranges, "fx"), ["y"])
+    result = sensitivity.examine(trials, batches())
+    assert {each.module for each in result.layers} == {"stem", "stem.below", "head"}
+    alone = {each.module: each.metrics["sqnr"] for each in result.sensitivity}
+    assert set(alone) == {"stem", "head"}
+    for module, other in (("stem", "head"), ("head", "stem")):
+        built = sensitivity.Networks(graph, examination.quantized(graph, ranges, "fx", [other]), ["y"])
+        assert sensitivity.examine(built, batches(), rank=False).quantized["sqnr"] == alone[module]
+
+
 def test_a_path_is_no_name_of_a_node() -> None:
     graph, ranges = repeated()
     layers = [node for node in examination.quantized(graph, ranges, "fx", ["convolution"]).graph.nodes
