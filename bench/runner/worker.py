@@ -98,7 +98,7 @@ def _work(wire: Wire) -> template.Worker:
     except BaseException as error:  # noqa: BLE001 - told to the parent, with its traceback
         reply = refusal(error, log.current)
         if isinstance(job, jobs.Produce) and job.stage.name == "reference" and not reply.hint:
-            reply = msgspec.structs.replace(reply, hint=_REFERENCE, where=reply.where or job.case.source)
+            reply = msgspec.structs.replace(reply, hint=_REFERENCE)
     wire.send(reply)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -98,3 +98,4 @@ def test_a_model_that_does_not_take_its_inputs_says_that_it_fails_by_itself(
     failures = [record.failure for record in run.records if record.failure]
     assert [failure.kind for failure in failures] == ["RuntimeError"] * 2
     assert all("mat1 and mat2" in failure.message and "the model by itself" in failure.hint for failure in failures)
+    assert {failure.where for failure in failures} == {""}  # it is shared: a case's line may be another one's
