@@ -160,6 +160,9 @@ def _function(name: str, aten: str) -> Callable[..., Any]:
     kinds = argument_kinds(aten)
 
     def run(**kwargs: Any) -> Any:
+        if name == "addmm" and kwargs["mat1"].dim() == 3:  # which has baddbmm as a variant
+            batches = {"batch1": kwargs.pop("mat1"), "batch2": kwargs.pop("mat2")}
+            return _overload("aten.baddbmm.default")(kwargs.pop("input"), **batches, **kwargs)
         for argument in ("input", "other"):
             if kwargs.pop(f"transpose_{argument}", False):  # set by a pass; the exporter to ONNX has no mT
                 kwargs[argument] = kwargs[argument].transpose(-2, -1)

@@ -11,9 +11,10 @@ import msgspec
 
 from bench import tensors
 from bench.errors import SuiteError, Unsupported, did_you_mean
+from bench.lowering.passes import edit
 from bench.lowering.quantize import agreement, graph_view, insert, placement, sensitivity
 from bench.lowering.quantize import artifact as quantization
-from bench.lowering.quantize.view import has_weights, is_quantized, modules_of
+from bench.lowering.quantize.view import Vertex, has_weights, is_quantized, modules_of
 from bench.model.placement import PLACEMENT
 from bench.model.seam import Context
 from bench.model.sensitivity import ACCURACY, Question, parse_target
@@ -53,11 +54,19 @@ def coverage(graph: torch.fx.GraphModule, floating: Collection[str]) -> dict[str
     """Of a quantized graph how many ``layers`` with weights it has, how many of them are ``quantized``, and of those
     that are not, though no module of ``floating`` has them, where and why: ``uncovered``, in the order of the graph.
     """
-    layers = [each for each in graph_view.of_graph(graph) if has_weights(each) or each.op in ("convolution", "linear")]
-    requested = set(_layers(graph, floating))
+    layers = [each for each in graph_view.of_graph(graph) if has_weights(each) or _is_product(graph, each)]
+    requested, modules = set(_layers(graph, floating)), set(floating)
+    requested |= {each.name for each in layers if modules.intersection(modules_of(each.label))}
     others = [each for each in layers if not is_quantized(each) and each.name not in requested]
     reasons = [f"{each.label}: {insert.obstacle(graph, each.node) or 'its input is not quantized'}" for each in others]
     return {"layers": len(layers), "quantized": sum(map(is_quantized, layers)), "uncovered": reasons}
+
+
+def _is_product(graph: torch.fx.GraphModule, each: Vertex) -> bool:
+    """Whether an op is a layer with weights that it computes, or the product of a parameter in a sum."""
+    if each.op == "addmm":
+        return any(edit.tensor_of(graph, each.node.kwargs[name]) is not None for name in ("mat1", "mat2"))
+    return each.op in ("convolution", "linear")
 
 
 def _layers(graph: torch.fx.GraphModule, modules: Collection[str]) -> list[str]:

@@ -72,7 +72,8 @@ def obstacle(module: torch.fx.GraphModule, node: torch.fx.Node) -> str:
     op = normalise.op_name(node)
     pattern = PATTERNS.get(op)
     if pattern is None or (to_fp8 and op not in _FP8_OPS):
-        return "a product with a parameter, which is no linear layer" if op == "matmul" else "an op of another kind"
+        is_product = op in ("matmul", "addmm")
+        return "a product with a parameter, which is no linear layer" if is_product else "an op of another kind"
     values = [node.kwargs.get(name) for name in pattern.inputs]
     if not all(_is_float_tensor(value) for value in values) or node.kwargs.get("alpha", 1) != 1:
         return "reads numbers, or a tensor that is scaled or not of floats"

@@ -63,6 +63,37 @@ def test_each_linear_layer_is_quantized_and_a_product_with_a_parameter_is_not(qu
     assert examination.coverage(quantized, [reason.partition(":")[0]])["uncovered"] == []
 
 
+class Sums(nn.Module):
+    """Products of parameters in sums, over two dimensions and by batch, below one module, and a linear layer."""
+
+    class Body(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scores, self.several = nn.Parameter(torch.randn(6, 6)), nn.Parameter(torch.randn(2, 6, 6))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = torch.addmm(x[0, 0], x.flatten(0, 1), self.scores).unflatten(0, x.shape[:2])
+            return torch.baddbmm(x, y, self.several, beta=0.5)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = self.Body(), nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(x))
+
+
+def test_products_of_parameters_in_sums_are_layers_that_stay_in_floating_point() -> None:
+    inputs = {"x": torch.randn(2, 5, 6, generator=torch.Generator().manual_seed(0))}
+    torch.manual_seed(0)
+    module = Sums()
+    graph = lower.run_passes(kit.normalised(module, inputs))
+    kit.assert_computes(graph, module, inputs)
+    placed = examination.quantized(graph, calibration.calibrate(graph, [inputs], "minmax"), "fx")
+    reason = "body: a product with a parameter, which is no linear layer"
+    assert examination.coverage(placed, ()) == {"layers": 3, "quantized": 1, "uncovered": [reason] * 2}
+
+
 @pytest.mark.parametrize("full_rank", [False, True])
 def test_products_compute_the_same_and_read_their_pairs(quantized: kit.Graph, full_rank: bool) -> None:
     changed = products.as_products(quantized, full_rank=full_rank)
