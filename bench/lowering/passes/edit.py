@@ -78,7 +78,7 @@ def unused(module: torch.fx.GraphModule, name: str) -> str:
     return name
 
 
-def shared(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
+def share_constants(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
     """The graph with one tensor in place of each set of those that are equal in type, shape and every bit."""
     result = copy_module(module)
     names: dict[tuple[str, tuple[int, ...], bytes], str] = {}

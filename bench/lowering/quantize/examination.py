@@ -55,9 +55,9 @@ def coverage(graph: torch.fx.GraphModule, floating: Collection[str]) -> dict[str
     that are not, though no module of ``floating`` has them, where and why: ``uncovered``, in the order of the graph.
     """
     layers = [each for each in graph_view.of_graph(graph) if has_weights(each) or _is_product(graph, each)]
-    requested, modules = set(_layers(graph, floating)), set(floating)
-    requested |= {each.name for each in layers if modules.intersection(modules_of(each.label))}
-    others = [each for each in layers if not is_quantized(each) and each.name not in requested]
+    floating_names, modules = set(_layers(graph, floating)), set(floating)
+    floating_names |= {each.name for each in layers if modules.intersection(modules_of(each.label))}
+    others = [each for each in layers if not is_quantized(each) and each.name not in floating_names]
     reasons = [f"{each.label}: {insert.obstacle(graph, each.node) or 'its input is not quantized'}" for each in others]
     return {"layers": len(layers), "quantized": sum(map(is_quantized, layers)), "uncovered": reasons}
 

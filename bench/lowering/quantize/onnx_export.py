@@ -29,7 +29,7 @@ def write(
 
     Whatever torch.onnx raises passes.
     """
-    graph = edit.shared(graph)
+    graph = edit.share_constants(graph)
     with _symbolics(), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", torch.jit.TracerWarning
