@@ -54,26 +54,30 @@ def coverage(graph: torch.fx.GraphModule, floating: Collection[str]) -> dict[str
     """Of a quantized graph how many ``layers`` with weights it has, how many of them are ``quantized``, and of those
     that are not, though no module of ``floating`` has them, where and why: ``uncovered``, in the order of the graph.
     """
-    layers = [each for each in graph_view.of_graph(graph) if has_weights(each) or _is_product(graph, each)]
-    floating_names, modules = set(_layers(graph, floating)), set(floating)
-    floating_names |= {each.name for each in layers if modules.intersection(modules_of(each.label))}
-    others = [each for each in layers if not is_quantized(each) and each.name not in floating_names]
+    layers, names = _all_layers(graph), set(_layers(graph, floating))
+    others = [each for each in layers if not is_quantized(each) and each.name not in names]
     reasons = [f"{each.label}: {insert.obstacle(graph, each.node) or 'its input is not quantized'}" for each in others]
     return {"layers": len(layers), "quantized": sum(map(is_quantized, layers)), "uncovered": reasons}
 
 
-def _is_product(graph: torch.fx.GraphModule, each: Vertex) -> bool:
-    """Whether an op is a layer with weights that it computes, or the product of a parameter in a sum."""
-    if each.op == "addmm":
-        return any(edit.tensor_of(graph, each.node.kwargs[name]) is not None for name in ("mat1", "mat2"))
-    return each.op in ("convolution", "linear")
+def _all_layers(graph: torch.fx.GraphModule) -> list[Vertex]:
+    """The layers with weights, those too that cannot be quantized: with weights that the model computes, and products
+    with a parameter, also in a sum.
+    """
+
+    def is_layer(each: Vertex) -> bool:
+        if each.op == "addmm":
+            return edit.tensor_of(graph, each.node.kwargs["mat2"]) is not None
+        return has_weights(each) or each.op in ("convolution", "linear")
+
+    return [each for each in graph_view.of_graph(graph) if is_layer(each)]
 
 
 def _layers(graph: torch.fx.GraphModule, modules: Collection[str]) -> list[str]:
     """The names of the layers with weights in ``modules``, and below them: paths, or names of nodes where no module has
     that path.
     """
-    layers = [each for each in graph_view.of_graph(graph) if has_weights(each)]
+    layers = _all_layers(graph)
     paths = {each.name: set(modules_of(each.label)) for each in layers}
     labels = set().union(*paths.values())
     names = labels | {each.name for each in layers}

@@ -89,9 +89,12 @@ def test_products_of_parameters_in_sums_are_layers_that_stay_in_floating_point()
     module = Sums()
     graph = lower.run_passes(kit.normalised(module, inputs))
     kit.assert_computes(graph, module, inputs)
-    placed = examination.quantized(graph, calibration.calibrate(graph, [inputs], "minmax"), "fx")
+    ranges = calibration.calibrate(graph, [inputs], "minmax")
+    placed = examination.quantized(graph, ranges, "fx")
     reason = "body: a product with a parameter, which is no linear layer"
     assert examination.coverage(placed, ()) == {"layers": 3, "quantized": 1, "uncovered": [reason] * 2}
+    placed = examination.quantized(graph, ranges, "fx", ["body"])
+    assert examination.coverage(placed, ["body"]) == {"layers": 3, "quantized": 1, "uncovered": []}
 
 
 @pytest.mark.parametrize("full_rank", [False, True])
