@@ -257,6 +257,7 @@ try:
 except Unavailable as error:
     print(error.what, "|", error.fix)
 """
+INSTALL = "for Linux on x86-64: pip install tensorrt-rtx-cu13"
 AS_VERSION = "importlib.import_module('tensorrt_rtx').__version__ = '{}'"
 
 
@@ -266,7 +267,7 @@ AS_VERSION = "importlib.import_module('tensorrt_rtx').__version__ = '{}'"
         ("", r"TensorRT-RTX 1\.\d+\.\d+\.\d+$"),
         (
             "sys.modules['tensorrt_rtx_bindings'] = None",
-            r"the package 'tensorrt_rtx_bindings' is not installed \| pip install tensorrt-rtx-cu13",
+            rf"the package 'tensorrt_rtx_bindings' is not installed \| {INSTALL}",
         ),
         (
             "sys.modules['tensorrt_rtx_libs'] = None",
@@ -276,7 +277,10 @@ AS_VERSION = "importlib.import_module('tensorrt_rtx').__version__ = '{}'"
             AS_VERSION.format("1.99.0.1"),
             r"TensorRT-RTX's bindings are version 1\.99\.0\.1, the libtensorrt_rtx .* is 1\.\d",
         ),
-        (AS_VERSION.format("1.5.0.114"), r"TensorRT-RTX 1\.5\.0\.114 is too old: 1\.6 is the first that works \| pip"),
+        (
+            AS_VERSION.format("1.5.0.114"),
+            rf"TensorRT-RTX 1\.5\.0\.114 is too old: 1\.6 is the first that works \| {INSTALL}",
+        ),
     ],
     ids=["whole", "no bindings", "no libraries", "newer bindings", "older bindings"],
 )
