@@ -208,6 +208,7 @@ class DuelSession(Session):
         recorder, rng = self._recorder(station), random.Random(duel.seed)
         cases = {case.id: case for case in self.header.cases}
         records: list[Record] = []
+        folders = import_folders(self.interpreters)
         deadline = time.monotonic_ns() + duel.max_time_ns if duel.max_time_ns else None
         for pair in range(duel.pairs):
             contests = _open(self.header, records)
@@ -224,7 +225,6 @@ class DuelSession(Session):
                 for record in recorder.together(soon[: len(members)], coming, rng):
                     record = msgspec.structs.replace(record, times=self.timeline.end_turn("", record.label))
                     plain = privacy.without_paths(record, self.folders.get(record.toolchain, self.suite_dir))
-                    folders = import_folders(self.interpreters)
                     records.append(privacy.without_paths(plain, self.suite_dir, folders))
                     self._store(writer, records[-1])
                     total = duel.pairs * len(self.header.cases)
